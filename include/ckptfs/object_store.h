@@ -1,0 +1,308 @@
+// ObjectStore: the S3 operations the project is built on, typed and
+// asynchronous. Implementations: S3 (OpenS3Store), memory (tests), decorators.
+//
+// Every operation
+//   - is thread-safe, returns at once and never blocks;
+//   - finishes exactly once; retries of what is safe to repeat happen inside;
+//   - keeps the caller's memory (Payload, Destination) referenced through the
+//     `owner` it carries until no thread touches it any more, also after a
+//     cancellation or an error.
+// Keys are byte strings of at most 1,024 bytes, relative to the bucket.
+#pragma once
+
+#include <ckptfs/future.h>
+#include <ckptfs/result.h>
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+namespace ckptfs {
+
+// An opaque generation of an object, quotes included, exactly as the server
+// sent it. Never a digest.
+struct ETag {
+  std::string value;
+  bool empty() const { return value.empty(); }
+  friend bool operator==(const ETag&, const ETag&) = default;
+};
+
+// User metadata without the "x-amz-meta-" prefix; names in lower case.
+using UserMetadata = std::map<std::string, std::string>;
+
+// Bytes to send: gathered, uncopied, immutable while an operation holds them.
+struct Payload {
+  std::vector<std::span<const std::byte>> segments;
+  std::shared_ptr<const void> owner;  // keeps every segment alive
+
+  std::uint64_t size() const {
+    std::uint64_t n = 0;
+    for (const auto& s : segments) n += s.size();
+    return n;
+  }
+};
+
+// Where received bytes go: scattered, filled in order.
+struct Destination {
+  std::vector<std::span<std::byte>> segments;
+  std::shared_ptr<void> owner;  // keeps every segment alive
+
+  std::uint64_t size() const {
+    std::uint64_t n = 0;
+    for (const auto& s : segments) n += s.size();
+    return n;
+  }
+};
+
+// Common to all requests.
+struct RequestOptions {
+  // Stops retries and the transfer in flight; the result is kCancelled.
+  std::stop_token stop;
+  // Time for the operation with all its retries; the result is
+  // kDeadlineExceeded. Zero: the store's default (S3: 120 s, Complete and
+  // Copy: 15 min).
+  std::chrono::milliseconds deadline{0};
+};
+
+struct ObjectInfo {
+  std::string key;
+  std::uint64_t size = 0;
+  ETag etag;
+  std::string version_id;  // empty on an unversioned bucket
+  std::chrono::system_clock::time_point last_modified{};
+  UserMetadata metadata;     // Head and Get only; empty in listings
+  std::string content_type;  // Head and Get only
+  std::string storage_class;
+};
+
+struct HeadRequest {
+  std::string key;
+  RequestOptions options;
+};
+
+struct GetRequest {
+  std::string key;
+  // [offset, offset + destination.size()). An object that ends earlier gives
+  // a shorter result, one that ends at or before `offset` an empty one; both
+  // are successes.
+  std::uint64_t offset = 0;
+  Destination destination;
+  // Empty: whatever is there. Otherwise kPreconditionFailed if the object is
+  // no longer this one. (A transfer that breaks resumes with the ETag of its
+  // first response in any case, so that one Get never mixes two versions; an
+  // object replaced in between then gives kStale.)
+  ETag if_match;
+  std::string version_id;
+  RequestOptions options;
+};
+struct GetResult {
+  std::uint64_t bytes = 0;  // written to the destination, from its start
+  ObjectInfo info;          // info.size is that of the whole object
+};
+
+// What a new object carries.
+struct ObjectAttributes {
+  UserMetadata metadata;
+  std::string content_type;  // empty: binary/octet-stream
+};
+
+// Conditions on what a write replaces. A condition is never dropped: where the
+// endpoint does not support it, the result is kUnsupported.
+struct WriteCondition {
+  bool if_none_match = false;  // only if the key does not exist
+  ETag if_match;               // only if the key is this version
+  bool empty() const { return !if_none_match && if_match.empty(); }
+};
+
+struct PutRequest {
+  std::string key;
+  Payload payload;  // <= 5 GiB
+  ObjectAttributes attributes;
+  WriteCondition condition;  // kPreconditionFailed if it does not hold
+  RequestOptions options;
+};
+struct PutResult {
+  ETag etag;
+  std::string version_id;
+};
+
+struct CreateMultipartRequest {
+  std::string key;
+  ObjectAttributes attributes;
+  RequestOptions options;
+};
+struct MultipartUpload {
+  std::string key;
+  std::string upload_id;
+};
+
+struct UploadPartRequest {
+  MultipartUpload upload;
+  int part_number = 0;  // 1 ... 10,000
+  Payload payload;      // >= 5 MiB but for the last part, <= 5 GiB
+  RequestOptions options;
+};
+struct UploadPartCopyRequest {
+  MultipartUpload upload;
+  int part_number = 0;
+  std::string source_key;  // same bucket
+  ETag source_if_match;    // kPreconditionFailed if the source changed
+  std::uint64_t offset = 0;
+  std::uint64_t length = 0;  // >= 5 MiB but for the last part
+  RequestOptions options;
+};
+struct CompletedPart {
+  int part_number = 0;
+  ETag etag;
+  std::uint64_t size = 0;
+};
+
+struct CompleteMultipartRequest {
+  MultipartUpload upload;
+  std::vector<CompletedPart> parts;  // ascending part numbers
+  WriteCondition condition;
+  // The nonce put into the upload's metadata at creation (attributes.metadata
+  // ["ckptfs-nonce"]); with it a lost reply is settled by Head.
+  std::string nonce;
+  RequestOptions options;
+};
+// The metadata name under which a writer's nonce travels.
+inline constexpr char kNonceMetadataName[] = "ckptfs-nonce";
+
+struct AbortMultipartRequest {
+  MultipartUpload upload;
+  RequestOptions options;
+};
+
+struct ListPartsRequest {
+  MultipartUpload upload;
+  int part_number_marker = 0;
+  RequestOptions options;
+};
+struct ListPartsResult {
+  std::vector<CompletedPart> parts;
+  bool truncated = false;
+  int next_part_number_marker = 0;
+};
+
+struct ListUploadsRequest {
+  std::string prefix;
+  std::string key_marker;
+  std::string upload_id_marker;
+  RequestOptions options;
+};
+struct ListUploadsResult {
+  struct Upload {
+    MultipartUpload upload;
+    std::chrono::system_clock::time_point initiated{};
+  };
+  std::vector<Upload> uploads;
+  bool truncated = false;
+  std::string next_key_marker;
+  std::string next_upload_id_marker;
+};
+
+struct CopyRequest {
+  std::string source_key;
+  ETag source_if_match;  // kPreconditionFailed if the source changed
+  std::string key;
+  // Unset: the source's attributes travel along.
+  std::optional<ObjectAttributes> replace_attributes;
+  WriteCondition condition;  // on the destination
+  RequestOptions options;    // one CopyObject: source <= 5 GiB
+};
+
+struct DeleteRequest {
+  std::string key;
+  RequestOptions options;  // an absent key is a success
+};
+struct DeleteManyRequest {
+  std::vector<std::string> keys;  // any number
+  RequestOptions options;
+};
+struct DeleteManyResult {
+  struct Failure {
+    std::string key;
+    Error error;
+  };
+  std::vector<Failure> failures;
+};
+
+struct ListRequest {
+  std::string prefix;
+  std::string delimiter;           // empty or "/"
+  std::string start_after;         // keys > this
+  std::string continuation_token;  // from the page before
+  int max_keys = 1000;
+  RequestOptions options;
+};
+struct ListResult {
+  std::vector<ObjectInfo> objects;           // ascending by key bytes
+  std::vector<std::string> common_prefixes;  // each ends in the delimiter
+  bool truncated = false;
+  std::string next_continuation_token;
+};
+
+// What the endpoint is known to honour.
+struct StoreCapabilities {
+  bool conditional_put = true;       // If-None-Match / If-Match on writes
+  bool conditional_complete = true;  // the same on CompleteMultipartUpload
+  bool upload_part_copy = true;
+};
+
+class ObjectStore {
+ public:
+  virtual ~ObjectStore() = default;
+
+  virtual Future<ObjectInfo> Head(HeadRequest request) = 0;
+  virtual Future<GetResult> Get(GetRequest request) = 0;
+  virtual Future<PutResult> Put(PutRequest request) = 0;
+  virtual Future<MultipartUpload> CreateMultipart(
+      CreateMultipartRequest request) = 0;
+  virtual Future<CompletedPart> UploadPart(UploadPartRequest request) = 0;
+  virtual Future<CompletedPart> UploadPartCopy(
+      UploadPartCopyRequest request) = 0;
+  virtual Future<PutResult> CompleteMultipart(
+      CompleteMultipartRequest request) = 0;
+  // An upload that no longer exists is a success.
+  virtual Future<void> AbortMultipart(AbortMultipartRequest request) = 0;
+  virtual Future<ListPartsResult> ListParts(ListPartsRequest request) = 0;
+  virtual Future<ListUploadsResult> ListMultipartUploads(
+      ListUploadsRequest request) = 0;
+  virtual Future<PutResult> Copy(CopyRequest request) = 0;
+  virtual Future<void> Delete(DeleteRequest request) = 0;
+  virtual Future<DeleteManyResult> DeleteMany(DeleteManyRequest request) = 0;
+  virtual Future<ListResult> List(ListRequest request) = 0;
+  virtual StoreCapabilities capabilities() const = 0;
+};
+
+// How to reach a bucket. Fields left empty are taken from the AWS_*
+// environment variables, as the AWS tools do.
+struct S3StoreOptions {
+  std::string bucket;
+  std::string region;        // AWS_REGION, AWS_DEFAULT_REGION, us-east-1
+  std::string endpoint_url;  // AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL; empty: AWS
+  std::string ca_file;       // PEM bundle; AWS_CA_BUNDLE; empty: the system's
+  std::string access_key_id;  // all three or none; empty: AWS_ACCESS_KEY_ID ...
+  std::string secret_access_key;
+  std::string session_token;
+  // Path style is taken for custom endpoints, virtual-host style for AWS,
+  // unless this says otherwise.
+  std::optional<bool> force_path_style;
+  int http_threads = 2;       // curl event loops
+  int max_connections = 64;   // requests on the wire at once; the rest queue
+};
+
+// Opens a store on one bucket. Starts its threads; does not talk to the
+// server. Errors: kInvalidArgument (option and reason named),
+// kUnauthenticated (no credentials found, and where they were looked for).
+Result<std::unique_ptr<ObjectStore>> OpenS3Store(const S3StoreOptions& options);
+
+}  // namespace ckptfs

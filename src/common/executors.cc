@@ -1,0 +1,51 @@
+#include "common/executors.h"
+
+#include <pthread.h>
+
+#include <utility>
+
+namespace ckptfs {
+
+ThreadPool::ThreadPool(std::string name, int threads) {
+  threads_.reserve(threads);
+  for (int i = 0; i < threads; ++i) {
+    threads_.emplace_back([this] { Run(); });
+    // 15 characters is the kernel's limit (prctl(2), PR_SET_NAME).
+    std::string thread_name = name + "-" + std::to_string(i);
+    thread_name.resize(std::min<std::size_t>(thread_name.size(), 15));
+    pthread_setname_np(threads_.back().native_handle(), thread_name.c_str());
+  }
+}
+
+ThreadPool::~ThreadPool() {
+  {
+    std::lock_guard lock(mu_);
+    stopping_ = true;
+  }
+  cv_.notify_all();
+  for (std::thread& t : threads_) t.join();
+}
+
+void ThreadPool::Post(UniqueFunction<void()> fn) {
+  {
+    std::lock_guard lock(mu_);
+    queue_.push_back(std::move(fn));
+  }
+  cv_.notify_one();
+}
+
+void ThreadPool::Run() {
+  std::unique_lock lock(mu_);
+  while (true) {
+    cv_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    UniqueFunction<void()> fn = std::move(queue_.front());
+    queue_.pop_front();
+    lock.unlock();
+    fn();
+    fn = nullptr;  // its captures must die outside the lock
+    lock.lock();
+  }
+}
+
+}  // namespace ckptfs

@@ -1,0 +1,37 @@
+// The two executors of the running program: a strand (one thread, in order)
+// and a pool for work that costs more than microseconds.
+#pragma once
+
+#include <ckptfs/executor.h>
+
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+namespace ckptfs {
+
+// Runs posted functions on its own threads, first come first served; with one
+// thread it is a strand. Thread-safe. The destructor runs what is queued, then
+// joins: everything that posts here must have stopped by then.
+class ThreadPool final : public Executor {
+ public:
+  // `name` (<= 12 characters) shows in top and gdb.
+  ThreadPool(std::string name, int threads);
+  ~ThreadPool() override;
+
+  void Post(UniqueFunction<void()> fn) override;
+
+ private:
+  void Run();
+
+  std::mutex mu_;  // leaf
+  std::condition_variable cv_;
+  std::deque<UniqueFunction<void()>> queue_;  // guarded by mu_
+  bool stopping_ = false;                     // guarded by mu_
+  std::vector<std::thread> threads_;          // constant after construction
+};
+
+}  // namespace ckptfs

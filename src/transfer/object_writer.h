@@ -1,0 +1,89 @@
+// ObjectWriter: one new object, sent as parts in any order and published in
+// one step, whole or not at all. Knows the multipart protocol (bound key,
+// window of parts in flight, nonce, abort, lost replies); knows nothing of
+// files: the caller owns the part plan and the memory.
+#pragma once
+
+#include <ckptfs/object_store.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/task.h"
+
+namespace ckptfs {
+
+struct ObjectWriterOptions {
+  // Parts on the wire at once; further ones queue in order of arrival.
+  int max_parts_in_flight = 8;
+};
+
+// Lives on one executor: every method is called there, every callback and Task
+// runs there. It may be destroyed at any time: what is in flight is cancelled
+// and an open upload is aborted in the background (see also Abort).
+//
+// States: empty -> (first UploadPart/CopyPart) uploading -> Commit -> done
+//                                              uploading -> Abort  -> done
+class ObjectWriter {
+ public:
+  ObjectWriter(ObjectStore& store, Executor& executor,
+               ObjectWriterOptions options);
+  ~ObjectWriter();
+  ObjectWriter(const ObjectWriter&) = delete;
+  ObjectWriter& operator=(const ObjectWriter&) = delete;
+
+  // Binds the key and the attributes and opens the multipart upload in the
+  // background. S3 fixes both at that moment (mtime included); call it as late
+  // as possible, once, before the first part.
+  void Begin(std::string key, ObjectAttributes attributes);
+  bool begun() const;
+  // The key given to Begin. REQUIRES: begun().
+  const std::string& bound_key() const;
+
+  // Sends bytes as part `part_number`; `done` gets the part or the error after
+  // which the writer is failed (every later call gives the same error). Sending
+  // a number again replaces the part: the second transfer starts only after
+  // the first has ended. REQUIRES: begun().
+  void UploadPart(int part_number, Payload payload,
+                  UniqueFunction<void(Result<CompletedPart>)> done);
+  // The same with bytes that already lie in the bucket.
+  void CopyPart(int part_number, std::string source_key, ETag source_etag,
+                std::uint64_t offset, std::uint64_t length,
+                UniqueFunction<void(Result<CompletedPart>)> done);
+
+  // Parts queued or on the wire.
+  int parts_pending() const;
+
+  // Waits for every part, then publishes them under bound_key() as one object.
+  // On error the old object is untouched and the upload is aborted.
+  // kPreconditionFailed: `condition` did not hold. REQUIRES: begun(), at least
+  // one part.
+  Task<Result<ObjectInfo>> Complete(WriteCondition condition);
+
+  // Publishes a small object by one PUT. REQUIRES: !begun().
+  Task<Result<ObjectInfo>> PutWhole(std::string key, Payload payload,
+                                    ObjectAttributes attributes,
+                                    WriteCondition condition);
+
+  // Cancels what is in flight, aborts the upload, and checks with ListParts
+  // that no part landed behind the abort. Safe in any state; idempotent. An
+  // error means that an upload may be left over (named in the error).
+  Task<Result<void>> Abort();
+
+ private:
+  struct State;
+  std::shared_ptr<State> state_;
+};
+
+// Copies an object inside the bucket, attributes included, in parallel parts
+// above 5 GiB (`part_bytes` each). With `source_etag` the copy is of exactly
+// that version (kPreconditionFailed otherwise).
+Task<Result<ObjectInfo>> CopyObject(ObjectStore& store, Executor& executor,
+                                    std::string source_key, ETag source_etag,
+                                    std::uint64_t source_size, std::string key,
+                                    WriteCondition condition);
+
+}  // namespace ckptfs
