@@ -1,0 +1,139 @@
+// Attributes, sizes, extended attributes, and the drain at the end.
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log.h"
+#include "fs/file_system_impl.h"
+
+namespace ckptfs::fs {
+
+Task<Result<void>> FileSystem::Impl::ChangeSize(std::shared_ptr<File> file,
+                                                std::uint64_t size) {
+  StrandMutex::Guard guard = co_await file->mutex.Lock();
+  publisher.NoticeFailure(*file);
+  if (size > 0 && file->state == PublishState::kFailed) {
+    co_return Fail(*file->error);
+  }
+  publisher.EnsureDirty(*file);
+  if (size > 0 && size == file->size()) co_return Result<void>();
+  Result<void> resized = co_await file->dirty->Resize(size);
+  if (!resized) {
+    const Error error = resized.error().WithContext(names.Path(*file));
+    LogError("truncate refused: " + error.ToString());
+    co_return Fail(error);
+  }
+  if (size == 0) file->error.reset();
+  Result<void> noted = publisher.Note(
+      *file, size == 0 ? PublishEvent::kTruncateToZero : PublishEvent::kWrite);
+  CKPTFS_CO_RETURN_IF_ERROR(noted);
+  Touch(*file);
+  // truncate(2) on a path: no close will follow that could publish it.
+  if (file->open_writers == 0) {
+    Result<void> done = co_await publisher.Handle(file, PublishEvent::kFsync);
+    if (!done) {
+      Result<void> undone =
+          co_await publisher.Handle(file, PublishEvent::kReleaseLast);
+      (void)undone;  // the publish's error says more
+    }
+    co_return done;
+  }
+  co_return Result<void>();
+}
+
+Task<Result<Entry>> FileSystem::Impl::SetAttributes(InodeNumber ino,
+                                                    AttributeChange change) {
+  Result<void> writable = CheckWritableMount();
+  CKPTFS_CO_RETURN_IF_ERROR(writable);
+  Result<std::shared_ptr<Inode>> found = FindInode(ino);
+  CKPTFS_CO_RETURN_IF_ERROR(found);
+  std::shared_ptr<Inode> inode = *found;
+  std::shared_ptr<File> file;
+  if (inode->AsFile() != nullptr) file = std::static_pointer_cast<File>(inode);
+  if (change.size) {
+    if (file == nullptr) {
+      co_return Fail(ErrorCode::kIsDirectory, "a directory has no size");
+    }
+    Result<void> sized = co_await ChangeSize(file, *change.size);
+    CKPTFS_CO_RETURN_IF_ERROR(sized);
+  }
+  if (change.mode) inode->mode = (inode->mode & S_IFMT) | (*change.mode & 0777);
+  if (change.uid) inode->uid = *change.uid;
+  if (change.gid) inode->gid = *change.gid;
+  if (change.atime) inode->atime = *change.atime;
+  if (change.mtime) {
+    inode->mtime = *change.mtime;
+    if (file != nullptr) file->mtime_explicit = true;
+  }
+  inode->ctime = context.clock.WallNow();
+  if (file != nullptr && (change.mode || change.uid || change.gid ||
+                          change.mtime)) {
+    publisher.AttributesChanged(file);
+  }
+  co_return Entry{names.AttributesOf(*inode), context.options.attribute_ttl};
+}
+
+Result<std::string> FileSystem::Impl::GetXattr(const Inode& inode,
+                                               const std::string& name) const {
+  if (name == "user.ckptfs.uri") {
+    return "s3://" + context.options.bucket + "/" + names.Key(inode);
+  }
+  if (name == "user.ckptfs.endpoint") return context.options.endpoint_url;
+  if (!S_ISDIR(inode.mode)) {
+    const File& file = static_cast<const File&>(inode);
+    const bool durable =
+        file.base && file.state == PublishState::kClean && file.parent;
+    if (name == "user.ckptfs.durable") return std::string(durable ? "1" : "0");
+    if (name == "user.ckptfs.etag" && durable) return file.base->etag.value;
+  }
+  return Fail(ErrorCode::kNotFound, "no attribute " + name);
+}
+
+Task<DrainReport> FileSystem::Impl::Drain(SteadyTime deadline) {
+  // Waking every so often is enough: a drain lasts as long as its writers do.
+  constexpr Duration kPoll = std::chrono::milliseconds(50);
+  std::string announced;
+  while (true) {
+    std::vector<std::shared_ptr<File>> open;
+    std::string waiting;
+    for (const auto& [number, inode] : names.inodes().all()) {
+      File* file = inode->AsFile();
+      if (file == nullptr || file->state == PublishState::kClean ||
+          file->state == PublishState::kGone) {
+        continue;
+      }
+      open.push_back(std::static_pointer_cast<File>(inode));
+      waiting += (waiting.empty() ? "" : ", ") + names.Path(*file);
+    }
+    if (open.empty()) break;
+    if (context.clock.Now() >= deadline) {
+      DrainReport report;
+      for (const std::shared_ptr<File>& file : open) {
+        const std::string path = names.Path(*file);
+        const std::uint64_t before = context.lost_files;
+        Result<void> torn =
+            co_await publisher.LockAndHandle(file, PublishEvent::kDrainExpired);
+        (void)torn;  // a discard has no result to tell
+        if (context.lost_files != before) report.lost_files.push_back(path);
+      }
+      while (context.background_tasks > 0) {
+        co_await context.background_ended.Wait();
+      }
+      co_return report;
+    }
+    if (waiting != announced) {
+      LogInfo("waiting for unfinished files: " + waiting);
+      announced = waiting;
+    }
+    Result<void> slept = co_await context.clock.Sleep(kPoll, context.strand);
+    (void)slept;
+  }
+  co_await publisher.PersistAllAttributes();
+  while (context.background_tasks > 0) {
+    co_await context.background_ended.Wait();
+  }
+  co_return DrainReport{};
+}
+
+}  // namespace ckptfs::fs

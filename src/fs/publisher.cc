@@ -1,0 +1,327 @@
+#include "fs/publisher.h"
+
+#include <sys/stat.h>
+
+#include <cassert>
+#include <cstdio>
+#include <random>
+#include <utility>
+
+#include "common/log.h"
+#include "fs/name_rules.h"
+#include "transfer/object_writer.h"
+
+namespace ckptfs::fs {
+
+namespace {
+
+std::string RandomTag() {
+  std::random_device device;
+  char text[17];
+  std::snprintf(text, sizeof text, "%08x%08x", device(), device());
+  return text;
+}
+
+}  // namespace
+
+Publisher::Publisher(Context& context, Namespace& names)
+    : context_(context), names_(names), preserve_tag_(RandomTag()) {}
+
+Task<Result<void>> Publisher::LockAndHandle(std::shared_ptr<File> file,
+                                            PublishEvent event) {
+  StrandMutex::Guard guard = co_await file->mutex.Lock();
+  Result<void> result = co_await Handle(file, event);
+  co_return result;
+}
+
+Task<Result<void>> Publisher::Handle(std::shared_ptr<File> file,
+                                     PublishEvent event) {
+  NoticeFailure(*file);
+  const PublishTransition t = NextPublishState(file->state, event);
+  // The mutex is held over every commit, so nobody sees kPublishing here.
+  assert(t.action != PublishAction::kWait);
+  switch (t.action) {
+    case PublishAction::kNone:
+      file->state = t.next;
+      co_return Result<void>();
+    case PublishAction::kReport:
+      file->state = t.next;
+      co_return Fail(*file->error);
+    case PublishAction::kDiscard:
+      file->state = t.next;
+      Discard(file);
+      co_return Result<void>();
+    case PublishAction::kPublish: {
+      Result<void> done = co_await Commit(file, false, false);
+      co_return done;
+    }
+    case PublishAction::kWait:
+    case PublishAction::kBug: break;
+  }
+  co_return Fail(ErrorCode::kInternal,
+                 std::string(PublishEventName(event)) + " in state " +
+                     std::string(PublishStateName(file->state)));
+}
+
+Result<void> Publisher::Note(File& file, PublishEvent event) {
+  NoticeFailure(file);
+  const PublishTransition t = NextPublishState(file.state, event);
+  file.state = t.next;
+  if (t.action == PublishAction::kReport) return Fail(*file.error);
+  return {};
+}
+
+void Publisher::NoticeFailure(File& file) {
+  if (!file.dirty || !file.dirty->error() || file.error ||
+      file.state == PublishState::kPublishing) {
+    return;
+  }
+  file.error = file.dirty->error()->WithContext(names_.Path(file));
+  file.state = NextPublishState(file.state, PublishEvent::kWriteFailed).next;
+  LogError("upload failed: " + file.error->ToString());
+}
+
+void Publisher::EnsureDirty(File& file) {
+  if (file.dirty) return;
+  DirtyFileOptions options;
+  options.window_bytes = context_.options.stream_window_bytes;
+  options.parts_in_flight = context_.options.parts_in_flight;
+  if (context_.options.part_bytes != 0) {
+    // Checked when the mount was made.
+    options.plan = *PartPlan::Fixed(context_.options.part_bytes);
+  }
+  file.dirty = std::make_unique<DirtyFile>(
+      DirtyFile::Parts{&context_.store, &context_.strand, &context_.slabs,
+                       &context_.write_memory},
+      std::move(options), file.base, [this, f = &file] {
+        return UploadTarget{names_.Key(*f), AttributesForUpload(*f)};
+      });
+  file.dirty->set_held(IsHeldName(file.name, context_.options.held_names));
+}
+
+ObjectAttributes Publisher::AttributesForUpload(const File& file) const {
+  ObjectAttributes out;
+  if (file.base) {
+    // Other tools' metadata on an overwritten object stays with it.
+    out.metadata = file.base->metadata;
+    out.metadata.erase(kNonceMetadataName);
+    out.content_type = file.base->content_type;
+  }
+  EncodeAttributes({file.mode, file.uid, file.gid, file.mtime, file.atime},
+                   out.metadata);
+  return out;
+}
+
+Task<Result<void>> Publisher::CommitRenamed(std::shared_ptr<File> file,
+                                            bool no_replace) {
+  Result<void> done = co_await Commit(file, true, no_replace);
+  co_return done;
+}
+
+Task<Result<void>> Publisher::Commit(std::shared_ptr<File> file, bool renamed,
+                                     bool no_replace) {
+  const std::string path = names_.Path(*file);
+  if (file->parent == nullptr) {
+    // Replaced in the bucket while it was open here.
+    file->error = Error(ErrorCode::kStale,
+                        path + " was replaced or removed in the bucket");
+    file->state = PublishState::kFailed;
+    co_return Fail(*file->error);
+  }
+  file->state = PublishState::kPublishing;
+  WriteCondition condition;
+  if (renamed) {
+    condition.if_none_match = no_replace;
+  } else if (file->exclusive) {
+    condition.if_none_match = true;
+  } else if (file->dirty->keeps_base() && file->base) {
+    condition.if_match = file->base->etag;
+  }
+  Result<ObjectInfo> info = co_await file->dirty->Publish(condition);
+  if (!info) {
+    Error error = info.error();
+    if (error.code() == ErrorCode::kPreconditionFailed) {
+      error = condition.if_none_match
+                  ? Error(ErrorCode::kAlreadyExists,
+                          "somebody else created the object first")
+                  : Error(ErrorCode::kStale,
+                          "the object was replaced in the bucket since it was "
+                          "opened");
+    }
+    file->error = error.WithContext(path);
+    file->state = NextPublishState(PublishState::kPublishing,
+                                   PublishEvent::kPublishFailed)
+                      .next;
+    LogError("not published: " + file->error->ToString());
+    co_return Fail(*file->error);
+  }
+  file->state =
+      NextPublishState(PublishState::kPublishing, PublishEvent::kPublished)
+          .next;
+  file->error.reset();
+  file->exclusive = false;
+  file->mapped_writes = false;
+  const ObjectAttributes& uploaded = file->dirty->published_attributes();
+  info->metadata = uploaded.metadata;
+  info->content_type = uploaded.content_type;
+  file->base = *std::move(info);
+  file->stored = DecodeAttributes(uploaded.metadata);
+  // What is stored is what stat shows: a later mount must see the same time.
+  if (file->stored.mtime && !file->mtime_explicit) {
+    file->mtime = *file->stored.mtime;
+  }
+  names_.NoteChange(*file->parent, file->name, true);
+  if (AttributesDiffer(*file)) AttributesChanged(file);
+  if (file->open_writers == 0) file->dirty.reset();
+  co_return Result<void>();
+}
+
+void Publisher::Discard(std::shared_ptr<File> file) {
+  ++context_.lost_files;
+  const std::string path = names_.Path(*file);
+  LogError("lost: " + path + ": " +
+           (file->error ? file->error->ToString()
+                        : std::string("its writer ended without closing it")) +
+           "; " +
+           (file->base ? "the object in the bucket is unchanged"
+                       : "no object was created"));
+  AbandonUpload(*file);
+  file->error.reset();
+  file->exclusive = false;
+  file->mapped_writes = false;
+  ++file->content_generation;
+  if (file->base) {
+    names_.ApplyStored(*file, *file->base);
+  } else if (file->parent != nullptr) {
+    context_.notifier.InvalidateEntry(file->parent->number, file->name);
+    names_.NoteChange(*file->parent, file->name, false);
+    names_.Detach(*file);
+  }
+  context_.notifier.InvalidateInode(file->number);
+}
+
+void Publisher::AbandonUpload(File& file) {
+  if (!file.dirty) return;
+  std::unique_ptr<DirtyFile> dirty = std::move(file.dirty);
+  if (!dirty->upload_begun()) return;
+  RunInBackground(context_, Abandon(std::move(dirty), names_.Path(file)));
+}
+
+Task<void> Publisher::Abandon(std::unique_ptr<DirtyFile> dirty,
+                              std::string path) {
+  Result<void> aborted = co_await dirty->Abort();
+  if (!aborted) {
+    LogError("an upload of " + path +
+             " may be left in the bucket: " + aborted.error().ToString());
+  }
+}
+
+Task<Result<void>> Publisher::PreserveForReaders(std::shared_ptr<File> file) {
+  if (!file->base || file->open_handles == 0 || file->preserved ||
+      file->state == PublishState::kGone) {
+    co_return Result<void>();
+  }
+  const std::string key = names_.ReservedKey(
+      "open/" + preserve_tag_ + "-" + std::to_string(++preserved_count_));
+  Result<ObjectInfo> copy = co_await CopyObject(
+      context_.store, context_.strand, file->base->key, file->base->etag,
+      file->base->size, key, {});
+  if (!copy) {
+    const ErrorCode code = copy.error().code();
+    // Already replaced or removed by somebody else: nothing left to keep.
+    if (code == ErrorCode::kNotFound || code == ErrorCode::kPreconditionFailed) {
+      co_return Result<void>();
+    }
+    co_return Fail(copy.error().WithContext(
+        "keeping " + names_.Path(*file) + " for its open readers"));
+  }
+  copy->metadata = file->base->metadata;
+  file->base = *std::move(copy);
+  file->preserved = true;
+  co_return Result<void>();
+}
+
+void Publisher::CleanUpClosed(File& file) {
+  if (file.open_handles > 0) return;
+  if (file.state == PublishState::kGone) AbandonUpload(file);
+  if (file.state == PublishState::kClean ||
+      file.state == PublishState::kGone) {
+    file.dirty.reset();
+  }
+  if (file.preserved) {
+    file.preserved = false;
+    RunInBackground(context_, RemoveObject(file.base->key));
+  }
+}
+
+Task<void> Publisher::RemoveObject(std::string key) {
+  Result<void> removed =
+      co_await context_.store.Delete({.key = key, .options = {}});
+  if (!removed) {
+    LogWarning("left over: " + key + ": " + removed.error().ToString());
+  }
+}
+
+bool Publisher::AttributesDiffer(const File& file) const {
+  const StoredAttributes& s = file.stored;
+  const mode_t stored_mode =
+      s.mode.value_or(S_IFREG | context_.options.file_mode);
+  return (stored_mode & 0777) != (file.mode & 0777) ||
+         s.uid.value_or(context_.options.uid) != file.uid ||
+         s.gid.value_or(context_.options.gid) != file.gid ||
+         (s.mtime ? *s.mtime != file.mtime
+                  : file.base->last_modified != file.mtime);
+}
+
+void Publisher::AttributesChanged(const std::shared_ptr<File>& file) {
+  if (file->state != PublishState::kClean || !file->base || file->preserved ||
+      file->base->size > kSelfCopyLimit) {
+    return;
+  }
+  attribute_changes_.push_back(file);
+  if (attribute_timer_) return;
+  attribute_timer_ = true;
+  context_.clock.RunAfter(kAttributeDelay, context_.strand, [this] {
+    attribute_timer_ = false;
+    RunInBackground(context_, PersistAllAttributes());
+  });
+}
+
+Task<void> Publisher::PersistAllAttributes() {
+  std::vector<std::weak_ptr<File>> changes =
+      std::exchange(attribute_changes_, {});
+  for (const std::weak_ptr<File>& weak : changes) {
+    std::shared_ptr<File> file = weak.lock();
+    if (file == nullptr) continue;
+    co_await PersistAttributes(file);
+    names_.DropIfUnused(file);
+  }
+}
+
+Task<void> Publisher::PersistAttributes(std::shared_ptr<File> file) {
+  StrandMutex::Guard guard = co_await file->mutex.Lock();
+  if (file->state != PublishState::kClean || !file->base ||
+      file->parent == nullptr || !AttributesDiffer(*file)) {
+    co_return;
+  }
+  CopyRequest request;
+  request.source_key = request.key = names_.Key(*file);
+  request.source_if_match = file->base->etag;
+  request.replace_attributes = AttributesForUpload(*file);
+  const ObjectAttributes written = *request.replace_attributes;
+  Result<PutResult> copied = co_await context_.store.Copy(std::move(request));
+  if (!copied) {
+    LogWarning("the new attributes of " + names_.Path(*file) +
+               " last until the end of the mount: " +
+               copied.error().ToString());
+    co_return;
+  }
+  file->base->etag = copied->etag;
+  file->base->version_id = copied->version_id;
+  file->base->metadata = written.metadata;
+  file->stored = DecodeAttributes(written.metadata);
+  // A writer that has not changed anything yet must not hold the old version.
+  file->dirty.reset();
+}
+
+}  // namespace ckptfs::fs
