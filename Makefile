@@ -1,0 +1,52 @@
+# One command per purpose. Every target sets up what it needs (Debian packages,
+# a virtual environment under build/) and does nothing where that is done.
+#
+#   make build     the programs, in build/bin
+#   make demo      a Lightning training that is killed in mid-save and resumes
+#   make test      all tests, under 15 minutes when built
+#   make test-all  the same, then clang 19 and clang-tidy
+#   make bench     speed, CPU and memory against our own client without FUSE
+#   make install   to PREFIX (default /usr/local), below DESTDIR
+#   make clean     removes what was built; keeps the virtual environment
+
+# The first cmake in PATH may be another one, too old or too new for the
+# presets; Debian's is the one that is tested.
+CMAKE ?= /usr/bin/cmake
+PREFIX ?= /usr/local
+PYTHON := build/venv/bin/python
+JOBS ?= $(shell nproc)
+
+.PHONY: build demo test test-all bench install clean \
+        packages packages-test packages-all venv
+
+build: packages
+	$(CMAKE) --preset release
+	$(CMAKE) --build build/release -j $(JOBS)
+
+demo: build packages-test venv
+	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) tests/demo/demo.py
+
+test: packages packages-test venv
+	$(PYTHON) tools/run_tests.py --cmake $(CMAKE) --jobs $(JOBS)
+
+test-all: packages packages-test packages-all venv
+	$(PYTHON) tools/run_tests.py --cmake $(CMAKE) --jobs $(JOBS) --all
+
+bench: build packages-test venv
+	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/bench.py
+
+install: build
+	DESTDIR=$(DESTDIR) $(CMAKE) --install build/release --prefix $(PREFIX)
+
+clean:
+	rm -rf build/release build/debug build/asan-ubsan build/clang \
+	       build/bin build/test-results
+
+packages:
+	tools/install_packages.sh build
+packages-test:
+	tools/install_packages.sh test
+packages-all:
+	tools/install_packages.sh all
+venv: packages-test
+	tools/make_venv.sh

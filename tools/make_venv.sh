@@ -1,0 +1,31 @@
+#!/bin/bash
+# Makes build/venv from tests/requirements.txt, again only when that file or
+# Python changed. pip's cache stays where pip keeps it, outside the clone.
+#
+# On a machine without a GPU the CPU build of torch saves gigabytes:
+#   export PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+requirements=tests/requirements.txt
+venv=build/venv
+stamp=$venv/.requirements.sha256
+now=$( { /usr/bin/python3 --version; cat "$requirements"; } | sha256sum)
+
+if [[ -f $stamp && $(cat "$stamp") == "$now" ]]; then
+  exit 0
+fi
+mkdir -p build
+# Two runs side by side would tear each other's packages.
+exec 9>build/venv.lock
+flock 9
+if [[ -f $stamp && $(cat "$stamp") == "$now" ]]; then
+  exit 0
+fi
+clear=()
+# A stamp that differs: packages of the old list may have to go. No stamp: an
+# installation was cut; go on where it stopped.
+[[ -f $stamp ]] && clear=(--clear)
+/usr/bin/python3 -m venv "${clear[@]}" "$venv"
+"$venv/bin/python" -m pip install --quiet -r "$requirements"
+echo "$now" >"$stamp"
