@@ -1,0 +1,1 @@
+"""Servers, mounts and buckets for the Python tests, the demo and bench."""
