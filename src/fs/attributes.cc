@@ -16,8 +16,8 @@ Task<Result<void>> FileSystem::Impl::ChangeSize(std::shared_ptr<File> file,
   if (size > 0 && file->state == PublishState::kFailed) {
     co_return Fail(*file->error);
   }
-  publisher.EnsureDirty(*file);
   if (size > 0 && size == file->size()) co_return Result<void>();
+  publisher.EnsureDirty(*file);
   Result<void> resized = co_await file->dirty->Resize(size);
   if (!resized) {
     const Error error = resized.error().WithContext(names.Path(*file));
@@ -28,7 +28,7 @@ Task<Result<void>> FileSystem::Impl::ChangeSize(std::shared_ptr<File> file,
   Result<void> noted = publisher.Note(
       *file, size == 0 ? PublishEvent::kTruncateToZero : PublishEvent::kWrite);
   CKPTFS_CO_RETURN_IF_ERROR(noted);
-  Touch(*file);
+  Touch(*file, nullptr);
   // truncate(2) on a path: no close will follow that could publish it.
   if (file->open_writers == 0) {
     Result<void> done = co_await publisher.Handle(file, PublishEvent::kFsync);
@@ -57,6 +57,10 @@ Task<Result<Entry>> FileSystem::Impl::SetAttributes(InodeNumber ino,
     }
     Result<void> sized = co_await ChangeSize(file, *change.size);
     CKPTFS_CO_RETURN_IF_ERROR(sized);
+    if (change.handle) {
+      const Result<std::shared_ptr<Handle>> handle = FindHandle(*change.handle);
+      if (handle) (*handle)->wrote_epoch = file->publish_epoch;
+    }
   }
   if (change.mode) inode->mode = (inode->mode & S_IFMT) | (*change.mode & 0777);
   if (change.uid) inode->uid = *change.uid;

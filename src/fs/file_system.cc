@@ -198,13 +198,18 @@ void FileSystem::Flush(Caller caller, InodeNumber, HandleId handle,
          std::move(reply));
 }
 
-void FileSystem::Fsync(InodeNumber ino, HandleId, Reply<void> reply) {
-  Result<std::shared_ptr<File>> file = impl_->FindFile(ino);
-  if (!file) {
-    reply(Fail(file.error()));
+void FileSystem::Fsync(InodeNumber, HandleId handle, Reply<void> reply) {
+  Result<std::shared_ptr<Handle>> found = impl_->FindHandle(handle);
+  if (!found) {
+    reply(Fail(found.error()));
     return;
   }
-  Answer(impl_->context.strand, impl_->Fsync(*std::move(file)),
+  // A reader's fsync says nothing about whether a writer is through.
+  if (!(*found)->writable) {
+    reply({});
+    return;
+  }
+  Answer(impl_->context.strand, impl_->Fsync((*found)->file),
          std::move(reply));
 }
 

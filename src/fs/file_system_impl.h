@@ -72,7 +72,8 @@ struct FileSystem::Impl {
   OpenFile OpenHandle(const Caller& caller, const std::shared_ptr<File>& file,
                       int flags);
   void LearnGroup(Handle& handle, pid_t tid);
-  void Touch(File& file);
+  // Content changed, through `handle` if there is one.
+  void Touch(File& file, Handle* handle);
 
   Context context;
   Namespace names;

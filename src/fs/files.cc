@@ -59,7 +59,8 @@ OpenFile FileSystem::Impl::OpenHandle(const Caller& caller,
   return open;
 }
 
-void FileSystem::Impl::Touch(File& file) {
+void FileSystem::Impl::Touch(File& file, Handle* handle) {
+  if (handle != nullptr) handle->wrote_epoch = file.publish_epoch;
   ++file.content_generation;
   file.mtime_explicit = false;
   // S3 fixes the metadata when an upload begins; stat shows what is stored.
@@ -106,6 +107,7 @@ Task<Result<CreatedFile>> FileSystem::Impl::Create(Caller caller,
   CKPTFS_CO_RETURN_IF_ERROR(dirty);
   names.NoteChange(**dir, name, true);
   OpenFile open = OpenHandle(caller, file, flags);
+  handles.at(open.handle)->wrote_epoch = file->publish_epoch;
   co_return CreatedFile{EntryOf(*file), open};
 }
 
@@ -140,8 +142,9 @@ Task<Result<OpenFile>> FileSystem::Impl::Open(Caller caller,
     publisher.EnsureDirty(*file);
     Result<void> noted = publisher.Note(*file, PublishEvent::kTruncateToZero);
     if (!noted) co_return Fail(noted.error());
-    Touch(*file);
+    Touch(*file, nullptr);
   }
+  if (truncate) handles.at(open.handle)->wrote_epoch = file->publish_epoch;
   co_return open;
 }
 
@@ -199,7 +202,7 @@ bool FileSystem::Impl::WriteNow(const Caller& caller, Handle& handle,
   }
   if (from_page_cache) file.mapped_writes = true;
   const std::size_t size = data.size;
-  Touch(file);
+  Touch(file, &handle);
   file.dirty->Write(offset, std::move(data));
   reply(size);
   return true;
@@ -229,7 +232,7 @@ Task<Result<std::size_t>> FileSystem::Impl::WriteSlowly(
   CKPTFS_CO_RETURN_IF_ERROR(noted);
   if (from_page_cache) file->mapped_writes = true;
   const std::size_t size = data.size;
-  Touch(*file);
+  Touch(*file, handle.get());
   file->dirty->Write(offset, std::move(data));
   co_return size;
 }
@@ -243,7 +246,11 @@ Task<Result<void>> FileSystem::Impl::Flush(Caller caller,
     co_return Result<void>();
   }
   PublishEvent event = PublishEvent::kFlushClose;
-  if (caller.tid == 0) {
+  if (file->open_writers > 1 && handle->wrote_epoch != file->publish_epoch) {
+    // The unpublished bytes are another writer's, who is still at it: this is
+    // not the last close, and not this handle's to decide.
+    event = PublishEvent::kFlushStranger;
+  } else if (caller.tid == 0) {
     LogDebug(names.Path(*file) +
              ": closed from another pid namespace; taken as a living writer");
   } else {

@@ -32,6 +32,10 @@ struct Handle {
   int lookups_pending = 0;
   StrandEvent lookup_ended;
 
+  // The file's publish_epoch when this handle last changed the content. Equal
+  // to the file's now: some of the unpublished bytes are this handle's.
+  std::uint64_t wrote_epoch = 0;
+
   // Reads of the base. INVARIANT: pinned to the key and ETag below.
   std::shared_ptr<ReadStream> stream;
   std::string stream_key;

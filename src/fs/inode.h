@@ -122,6 +122,8 @@ class File final : public Inode {
   bool mtime_explicit = false;
   // Mapped pages arrived since the last publish.
   bool mapped_writes = false;
+  // Counts successful publishes; see Handle::wrote_epoch.
+  std::uint64_t publish_epoch = 1;
   int open_handles = 0;
   int open_writers = 0;
   // base is a private copy below the reserved prefix, to be removed with the

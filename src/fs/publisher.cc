@@ -158,6 +158,7 @@ Task<Result<void>> Publisher::Commit(std::shared_ptr<File> file, bool renamed,
   file->state =
       NextPublishState(PublishState::kPublishing, PublishEvent::kPublished)
           .next;
+  ++file->publish_epoch;
   file->error.reset();
   file->exclusive = false;
   file->mapped_writes = false;
