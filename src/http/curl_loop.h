@@ -1,0 +1,78 @@
+// CurlLoop: one thread that drives one libcurl multi handle with epoll.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <unordered_map>
+#include <vector>
+
+#include "http/curl_handle.h"
+#include "http/curl_transfer.h"
+
+namespace ckptfs {
+
+class CurlTransport;
+
+// Start, Cancel and load are for CurlTransport; the rest happens on the loop's
+// own thread. The destructor cancels what is in flight and joins.
+class CurlLoop {
+ public:
+  using TransferPtr = std::shared_ptr<CurlTransfer>;
+
+  CurlLoop(CurlTransport& transport, CurlHandleSettings settings, int index,
+           std::size_t max_connections);
+  ~CurlLoop();
+
+  // Thread-safe, non-blocking.
+  void Start(TransferPtr transfer);
+  void Cancel(TransferPtr transfer);
+  // Asks the thread to cancel everything and end; the destructor joins it.
+  void Shutdown();
+
+  // Guarded by CurlTransport::mu_: transfers given to this loop.
+  std::size_t load = 0;
+
+ private:
+  using TimePoint = CurlTransfer::TimePoint;
+
+  void Wake();
+  void Run();
+  void TakeInbox();
+  void Begin(TransferPtr transfer);
+  void End(TransferPtr transfer);
+  void CollectFinished();
+  void CheckTimers();
+  int WaitMilliseconds() const;
+  static int OnSocket(CURL*, curl_socket_t fd, int what, void* self,
+                      void*) noexcept;
+  static int OnTimer(CURLM*, long timeout_ms, void* self) noexcept;
+
+  CurlTransport& transport_;
+  const CurlHandleSettings settings_;
+  const int epoll_;
+  const int wake_;  // eventfd
+
+  std::mutex mu_;  // leaf
+  // Guarded by mu_.
+  std::vector<TransferPtr> starts_;
+  std::vector<TransferPtr> cancels_;
+  bool stopping_ = false;
+
+  // The thread's own.
+  CurlMulti multi_;
+  std::vector<CurlEasy> idle_;
+  std::unordered_map<CurlTransfer*, TransferPtr> active_;
+  TimePoint now_{};
+  TimePoint next_check_{};
+  std::optional<TimePoint> curl_timer_;
+
+  std::thread thread_;
+};
+
+}  // namespace ckptfs

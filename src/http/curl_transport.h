@@ -1,0 +1,59 @@
+// CurlTransport: HttpTransport over libcurl. A few threads, each with its own
+// multi handle, epoll set and connection pool; nothing is shared between them,
+// because libcurl does not support sharing connections across threads.
+#pragma once
+
+#include <cstddef>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "http/curl_transfer.h"
+#include "http/http_transport.h"
+
+namespace ckptfs {
+
+class CurlLoop;
+
+// Thread-safe. At most max_connections exchanges are on the wire; the others
+// wait here, first come first served (libcurl's own pending queue is quadratic
+// in its length up to 8.15). Futures are fulfilled from the loop threads, and
+// no continuation ever runs on them.
+class CurlTransport final : public HttpTransport {
+ public:
+  struct Options {
+    int threads = 2;
+    int max_connections = 64;
+    std::string ca_file;  // empty: libcurl's built-in bundle
+  };
+
+  explicit CurlTransport(Options options);
+  ~CurlTransport() override;
+
+  Future<HttpResponse> Send(HttpRequest request) override;
+
+ private:
+  friend class CurlLoop;
+  using TransferPtr = std::shared_ptr<CurlTransfer>;
+
+  // The stop callback of a transfer; from any thread.
+  void Cancel(const TransferPtr& transfer);
+  // A loop is done with `transfer`: makes room for the next in the queue.
+  void Release(const TransferPtr& transfer);
+  // Queued transfers whose deadline passed or that were cancelled.
+  std::vector<TransferPtr> TakeExpired(CurlTransfer::TimePoint now);
+  // REQUIRES: mu_ is held.
+  void DispatchLocked(const TransferPtr& transfer);
+
+  const std::size_t max_connections_;
+  std::mutex mu_;  // taken before CurlLoop::mu_
+  // Guarded by mu_.
+  std::list<TransferPtr> queue_;
+  std::size_t on_wire_ = 0;
+  // Constant after construction.
+  std::vector<std::unique_ptr<CurlLoop>> loops_;
+};
+
+}  // namespace ckptfs

@@ -1,0 +1,20 @@
+// CopyObject and UploadPartCopy: requests built, replies read.
+#pragma once
+
+#include <ckptfs/object_store.h>
+
+#include "http/http_transport.h"
+#include "s3/s3_request.h"
+
+namespace ckptfs {
+
+Result<S3Request> BuildCopy(const CopyRequest& request,
+                            const std::string& bucket);
+Result<PutResult> ParseCopy(const HttpResponse& response);
+
+Result<S3Request> BuildUploadPartCopy(const UploadPartCopyRequest& request,
+                                      const std::string& bucket);
+Result<CompletedPart> ParseUploadPartCopy(const UploadPartCopyRequest& request,
+                                          const HttpResponse& response);
+
+}  // namespace ckptfs

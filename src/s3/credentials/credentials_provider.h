@@ -1,0 +1,45 @@
+// Where credentials come from. One interface, so that the rest of the chain
+// (profiles, web identity, container and instance endpoints) can stand beside
+// the two sources here.
+#pragma once
+
+#include <ckptfs/result.h>
+
+#include <memory>
+#include <string>
+
+namespace ckptfs {
+
+// Never logged, never part of an error's text.
+struct Credentials {
+  std::string access_key_id;
+  std::string secret_access_key;
+  std::string session_token;  // empty for long-lived keys
+};
+
+// Thread-safe; Get never blocks.
+class CredentialsProvider {
+ public:
+  virtual ~CredentialsProvider() = default;
+  virtual std::shared_ptr<const Credentials> Get() const = 0;
+};
+
+// The same credentials for good.
+class StaticCredentials final : public CredentialsProvider {
+ public:
+  explicit StaticCredentials(Credentials credentials)
+      : credentials_(
+            std::make_shared<const Credentials>(std::move(credentials))) {}
+  std::shared_ptr<const Credentials> Get() const override {
+    return credentials_;
+  }
+
+ private:
+  const std::shared_ptr<const Credentials> credentials_;
+};
+
+// AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, read once.
+// kUnauthenticated if either of the first two is missing.
+Result<std::unique_ptr<CredentialsProvider>> CredentialsFromEnvironment();
+
+}  // namespace ckptfs

@@ -1,0 +1,34 @@
+// The multipart upload calls: requests built, replies read.
+#pragma once
+
+#include <ckptfs/object_store.h>
+
+#include "http/http_transport.h"
+#include "s3/s3_request.h"
+
+namespace ckptfs {
+
+// The parse functions read 2xx replies; their error is a reason without
+// context (kDataLoss), for MalformedReply.
+
+Result<S3Request> BuildCreateMultipart(const CreateMultipartRequest& request);
+Result<MultipartUpload> ParseCreateMultipart(const std::string& key,
+                                             const HttpResponse& response);
+
+Result<S3Request> BuildUploadPart(UploadPartRequest& request);  // takes payload
+Result<CompletedPart> ParseUploadPart(int part_number, std::uint64_t size,
+                                      const HttpResponse& response);
+
+Result<S3Request> BuildCompleteMultipart(
+    const CompleteMultipartRequest& request);
+Result<PutResult> ParseCompleteMultipart(const HttpResponse& response);
+
+Result<S3Request> BuildAbortMultipart(const AbortMultipartRequest& request);
+
+Result<S3Request> BuildListParts(const ListPartsRequest& request);
+Result<ListPartsResult> ParseListParts(const HttpResponse& response);
+
+S3Request BuildListUploads(const ListUploadsRequest& request);
+Result<ListUploadsResult> ParseListUploads(const HttpResponse& response);
+
+}  // namespace ckptfs

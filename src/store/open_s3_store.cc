@@ -1,0 +1,93 @@
+// OpenS3Store: options and AWS_* variables checked, the store's parts built.
+
+#include <ckptfs/object_store.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+
+#include "common/clock.h"
+#include "common/executors.h"
+#include "http/curl_transport.h"
+#include "s3/credentials/credentials_provider.h"
+#include "s3/endpoint.h"
+#include "store/s3_object_store.h"
+
+namespace ckptfs {
+
+namespace {
+
+// Threads that sign, parse and decide. Two, so that a payload that must be
+// hashed (plain http to a store that wants it) does not stop everything else.
+constexpr int kWorkers = 2;
+
+std::string FirstOf(const std::string& option,
+                    std::initializer_list<const char*> variables) {
+  if (!option.empty()) return option;
+  for (const char* name : variables) {
+    const char* value = std::getenv(name);
+    if (value != nullptr && *value != '\0') return value;
+  }
+  return "";
+}
+
+Result<std::unique_ptr<CredentialsProvider>> FindCredentials(
+    const S3StoreOptions& options) {
+  if (options.access_key_id.empty() && options.secret_access_key.empty() &&
+      options.session_token.empty()) {
+    return CredentialsFromEnvironment();
+  }
+  if (options.access_key_id.empty() || options.secret_access_key.empty()) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "explicit credentials need both access_key_id and "
+                "secret_access_key");
+  }
+  return std::make_unique<StaticCredentials>(
+      Credentials{options.access_key_id, options.secret_access_key,
+                  options.session_token});
+}
+
+}  // namespace
+
+Result<std::unique_ptr<ObjectStore>> OpenS3Store(
+    const S3StoreOptions& options) {
+  if (options.http_threads < 1 || options.http_threads > 64) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "http_threads must be from 1 to 64");
+  }
+  if (options.max_connections < 1 || options.max_connections > 4096) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "max_connections must be from 1 to 4096");
+  }
+  std::string region =
+      FirstOf(options.region, {"AWS_REGION", "AWS_DEFAULT_REGION"});
+  if (region.empty()) region = "us-east-1";
+  CKPTFS_ASSIGN_OR_RETURN(
+      Endpoint endpoint,
+      Endpoint::Create(FirstOf(options.endpoint_url, {"AWS_ENDPOINT_URL_S3",
+                                                      "AWS_ENDPOINT_URL"}),
+                       region, options.bucket, options.force_path_style));
+  CKPTFS_ASSIGN_OR_RETURN(std::unique_ptr<CredentialsProvider> credentials,
+                          FindCredentials(options));
+  const std::string ca_file = FirstOf(options.ca_file, {"AWS_CA_BUNDLE"});
+  if (!ca_file.empty() && access(ca_file.c_str(), R_OK) != 0) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "cannot read the CA file \"" + ca_file + "\"");
+  }
+
+  S3ObjectStore::Parts parts;
+  parts.executor = std::make_unique<ThreadPool>("ckptfs-s3", kWorkers);
+  parts.clock = std::make_unique<SystemClock>();
+  parts.credentials = std::move(credentials);
+  parts.transport = std::make_unique<CurlTransport>(CurlTransport::Options{
+      options.http_threads, options.max_connections, ca_file});
+  S3ClientOptions client_options;
+  client_options.jitter_seed = std::random_device()();
+  return std::make_unique<S3ObjectStore>(std::move(parts), std::move(endpoint),
+                                         std::move(region), client_options);
+}
+
+}  // namespace ckptfs

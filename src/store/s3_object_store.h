@@ -1,0 +1,119 @@
+// S3ObjectStore: ObjectStore on one S3 bucket. Puts the call families, the
+// client's retries and the settling of lost replies together.
+#pragma once
+
+#include <ckptfs/object_store.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <stop_token>
+#include <string>
+
+#include "common/clock.h"
+#include "common/task.h"
+#include "http/http_transport.h"
+#include "s3/credentials/credentials_provider.h"
+#include "s3/endpoint.h"
+#include "s3/s3_client.h"
+
+namespace ckptfs {
+
+// Thread-safe, non-blocking. Its tasks run on the given executor, which only
+// parses, signs and decides; bytes move on the transport's threads, and
+// results are delivered to whatever executor the caller names. The destructor
+// cancels what is in flight and waits until it has ended.
+class S3ObjectStore final : public ObjectStore {
+ public:
+  // Everything the store runs on; owned by it, destroyed in reverse order.
+  struct Parts {
+    std::unique_ptr<Executor> executor;
+    std::unique_ptr<Clock> clock;
+    std::unique_ptr<CredentialsProvider> credentials;
+    std::unique_ptr<HttpTransport> transport;
+  };
+
+  S3ObjectStore(Parts parts, Endpoint endpoint, std::string region,
+                S3ClientOptions options);
+  ~S3ObjectStore() override;
+
+  Future<ObjectInfo> Head(HeadRequest request) override;
+  Future<GetResult> Get(GetRequest request) override;
+  Future<PutResult> Put(PutRequest request) override;
+  Future<MultipartUpload> CreateMultipart(
+      CreateMultipartRequest request) override;
+  Future<CompletedPart> UploadPart(UploadPartRequest request) override;
+  Future<CompletedPart> UploadPartCopy(UploadPartCopyRequest request) override;
+  Future<PutResult> CompleteMultipart(
+      CompleteMultipartRequest request) override;
+  Future<void> AbortMultipart(AbortMultipartRequest request) override;
+  Future<ListPartsResult> ListParts(ListPartsRequest request) override;
+  Future<ListUploadsResult> ListMultipartUploads(
+      ListUploadsRequest request) override;
+  Future<PutResult> Copy(CopyRequest request) override;
+  Future<void> Delete(DeleteRequest request) override;
+  Future<DeleteManyResult> DeleteMany(DeleteManyRequest request) override;
+  Future<ListResult> List(ListRequest request) override;
+  StoreCapabilities capabilities() const override { return {}; }
+
+ private:
+  class Operation;
+
+  template <typename T, typename Request>
+  Future<T> Start(Task<Result<T>> (S3ObjectStore::*run)(Request, CallContext),
+                  Request request, std::chrono::seconds default_deadline);
+
+  Task<Result<ObjectInfo>> RunHead(HeadRequest request, CallContext context);
+  Task<Result<GetResult>> RunGet(GetRequest request, CallContext context);
+  Task<Result<PutResult>> RunPut(PutRequest request, CallContext context);
+  Task<Result<MultipartUpload>> RunCreate(CreateMultipartRequest request,
+                                          CallContext context);
+  Task<Result<CompletedPart>> RunUploadPart(UploadPartRequest request,
+                                            CallContext context);
+  Task<Result<CompletedPart>> RunUploadPartCopy(UploadPartCopyRequest request,
+                                                CallContext context);
+  Task<Result<PutResult>> RunComplete(CompleteMultipartRequest request,
+                                      CallContext context);
+  Task<Result<void>> RunAbort(AbortMultipartRequest request,
+                              CallContext context);
+  Task<Result<ListPartsResult>> RunListParts(ListPartsRequest request,
+                                             CallContext context);
+  Task<Result<ListUploadsResult>> RunListUploads(ListUploadsRequest request,
+                                                 CallContext context);
+  Task<Result<PutResult>> RunCopy(CopyRequest request, CallContext context);
+  Task<Result<void>> RunDelete(DeleteRequest request, CallContext context);
+  Task<Result<DeleteManyResult>> RunDeleteMany(DeleteManyRequest request,
+                                               CallContext context);
+  Task<Result<ListResult>> RunList(ListRequest request, CallContext context);
+
+  Task<Result<ObjectInfo>> HeadPinned(std::string key, ETag if_match,
+                                      std::string version_id,
+                                      CallContext context);
+  // What became of a write whose reply was lost and whose repetition failed
+  // with `failure`. `size`: of the object it would have made, if known.
+  Task<Result<PutResult>> Settle(std::string key, std::string nonce,
+                                 std::optional<std::uint64_t> size,
+                                 S3Failure failure, CallContext context);
+  // Deletes one by one, several at a time.
+  Task<Result<void>> DeleteSingly(std::vector<std::string> keys,
+                                  DeleteManyResult* result,
+                                  CallContext context);
+
+  template <typename T>
+  Result<T> Checked(Result<T> parsed, const std::string& operation,
+                    const std::string& key, const HttpResponse& response) const;
+
+  Parts parts_;
+  S3Client client_;
+  std::stop_source stop_;
+  // The endpoint has answered DeleteObjects with "not implemented".
+  std::atomic<bool> deletes_singly_{false};
+
+  std::mutex mu_;  // leaf
+  std::condition_variable idle_;
+  std::size_t running_ = 0;  // guarded by mu_
+};
+
+}  // namespace ckptfs
