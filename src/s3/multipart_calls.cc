@@ -149,7 +149,8 @@ Result<S3Request> BuildListParts(const ListPartsRequest& request) {
 
 Result<ListPartsResult> ParseListParts(const HttpResponse& response) {
   CKPTFS_ASSIGN_OR_RETURN(XmlElement xml, ParseXml(response.body));
-  if (xml.name != "ListPartsResult") return Bad("not a ListPartsResult");
+  // moto calls the root ListPartsResponse.
+  if (!xml.name.starts_with("ListParts")) return Bad("not a ListPartsResult");
   ListPartsResult out;
   for (const XmlElement& e : xml.children) {
     if (e.name != "Part") continue;
