@@ -1,0 +1,39 @@
+#include "cli/exit_code.h"
+
+namespace ckptfs::cli {
+
+ExitCode ExitCodeForStoreError(const Error& error) {
+  switch (error.code()) {
+    case ErrorCode::kUnauthenticated:
+    case ErrorCode::kPermissionDenied:
+      return ExitCode::kCredentials;
+    case ErrorCode::kNotFound:
+      return ExitCode::kBucket;
+    case ErrorCode::kInvalidArgument:
+      // Answered by a server: a wrong region or a malformed bucket name.
+      // Found before a request: an option.
+      return error.http_status() != 0 ? ExitCode::kBucket : ExitCode::kUsage;
+    case ErrorCode::kUnavailable:
+    case ErrorCode::kDeadlineExceeded:
+    case ErrorCode::kResourceExhausted:
+    case ErrorCode::kDataLoss:
+      return ExitCode::kEndpoint;
+    case ErrorCode::kAlreadyExists:
+    case ErrorCode::kPreconditionFailed:
+    case ErrorCode::kConflict:
+    case ErrorCode::kTooLarge:
+    case ErrorCode::kCancelled:
+    case ErrorCode::kUnsupported:
+    case ErrorCode::kNotDirectory:
+    case ErrorCode::kIsDirectory:
+    case ErrorCode::kNotEmpty:
+    case ErrorCode::kNameTooLong:
+    case ErrorCode::kReadOnly:
+    case ErrorCode::kStale:
+    case ErrorCode::kInternal:
+      return ExitCode::kOther;
+  }
+  return ExitCode::kOther;
+}
+
+}  // namespace ckptfs::cli

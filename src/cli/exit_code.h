@@ -1,0 +1,24 @@
+// The exit codes of the program, and which of them an error of S3 gets.
+#pragma once
+
+#include <ckptfs/error.h>
+
+namespace ckptfs::cli {
+
+// Part of the interface: scripts branch on them, the manual and the README
+// list them.
+enum class ExitCode {
+  kSuccess = 0,
+  kOther = 1,
+  kUsage = 2,        // option or argument
+  kCredentials = 3,  // credentials, clock or permission
+  kBucket = 4,       // no such bucket, or in another region
+  kEndpoint = 5,     // endpoint unreachable, or its certificate not trusted
+  kMountPoint = 6,   // mount point or FUSE
+  kLostFiles = 7,    // files were given up unpublished at the end
+};
+
+// For an error of the first request to a bucket.
+ExitCode ExitCodeForStoreError(const Error& error);
+
+}  // namespace ckptfs::cli

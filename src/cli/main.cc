@@ -1,0 +1,42 @@
+// The ckptfs program.
+#include <cstdio>
+#include <exception>
+#include <utility>
+#include <variant>
+
+#include "cli/exit_code.h"
+#include "cli/mount_command.h"
+#include "cli/options.h"
+#include "cli/umount_command.h"
+
+namespace {
+
+using ckptfs::cli::ExitCode;
+
+ExitCode Run(ckptfs::cli::MountOptions options) {
+  return ckptfs::cli::RunMount(std::move(options));
+}
+
+ExitCode Run(const ckptfs::cli::UmountOptions& options) {
+  return ckptfs::cli::RunUmount(options);
+}
+
+ExitCode Run(const ckptfs::cli::PrintAndExit& text) {
+  std::fputs(text.out.c_str(), stdout);
+  std::fputs(text.err.c_str(), stderr);
+  return text.code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    ckptfs::cli::Command command = ckptfs::cli::ParseCommandLine(argc, argv);
+    const ExitCode code = std::visit(
+        [](auto& chosen) { return Run(std::move(chosen)); }, command);
+    return static_cast<int>(code);
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "ckptfs: unexpected failure: %s\n", e.what());
+    return static_cast<int>(ExitCode::kOther);
+  }
+}
