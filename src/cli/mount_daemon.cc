@@ -1,6 +1,7 @@
 #include "cli/mount_daemon.h"
 
 #include <poll.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
