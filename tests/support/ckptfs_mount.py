@@ -36,6 +36,7 @@ def clean_environment(server):
 
 class CkptfsMount:
     """`prefix` of `server`'s bucket, mounted at `path` while this lives."""
+    remote = True
 
     def __init__(self, server, prefix, *options, life_limit=LIFE_LIMIT_S):
         self.server = server
@@ -60,10 +61,11 @@ class CkptfsMount:
         """Mounts; also again after stop() or kill()."""
         uri = f"s3://{self.server.bucket}/{self.prefix}".rstrip("/")
         self.exit_code = None
+        endpoint = ["--endpoint-url", self.server.endpoint] \
+            if self.server.endpoint else []
         self.process = programs.Process(
-            [programs.BIN_DIR / "ckptfs", "mount", "--foreground",
-             "--endpoint-url", self.server.endpoint, *self.options, uri,
-             self.path],
+            [programs.BIN_DIR / "ckptfs", "mount", "--foreground", *endpoint,
+             *self.options, uri, self.path],
             self.directory / "log", env=clean_environment(self.server),
             death_signal="TERM")
         self._watchdog = threading.Timer(self.life_limit, self._abandon,
@@ -140,6 +142,7 @@ class CkptfsMount:
 class PlainDirectory:
     """A plain directory with the interface of CkptfsMount, to check the tests
     themselves (CKPTFS_TEST_PLAIN_DIR=1)."""
+    remote = False
 
     def __init__(self, bucket_class):
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ckptfs-plain-"))
