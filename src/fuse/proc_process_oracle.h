@@ -1,0 +1,38 @@
+// ProcProcessOracle: what /proc tells of the processes behind requests.
+#pragma once
+
+#include <ckptfs/executor.h>
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "fs/process_oracle.h"
+
+namespace ckptfs::fuse {
+
+// Thread-safe. Reads /proc on `work`, which outlives it and its answers. What
+// cannot be seen (EPERM, hidepid, another pid namespace, gone) counts as an
+// unknown, living process without other descriptors; that /proc is closed to us
+// is logged once.
+class ProcProcessOracle final : public fs::ProcessOracle {
+ public:
+  // `proc_root` is another directory in tests alone.
+  explicit ProcProcessOracle(Executor& work, std::string proc_root = "/proc");
+
+  Future<fs::ProcessGroup> GroupOf(pid_t tid) override;
+  // A descriptor that a process closes itself counts as closed by the living,
+  // also if a signal kills the process while it waits in close(): the program
+  // had finished with the file. Dying by a signal is the end of the thread
+  // (PF_EXITING) in a group whose exit code names a signal.
+  Future<fs::FlushWitness> WitnessFlush(pid_t tid,
+                                        fs::InodeNumber ino) override;
+  Future<bool> IsAlive(fs::ProcessGroup group) override;
+
+ private:
+  struct State;
+  Executor& work_;
+  const std::shared_ptr<State> state_;  // shared with posted work
+};
+
+}  // namespace ckptfs::fuse

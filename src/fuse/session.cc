@@ -1,0 +1,182 @@
+#include "fuse/session.h"
+
+#include <fuse_lowlevel.h>
+#include <signal.h>
+
+#include <cerrno>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "common/log.h"
+#include "fuse/connection.h"
+#include "fuse/kernel_notifications.h"
+#include "fuse/mount_device.h"
+#include "fuse/mount_table.h"
+#include "fuse/receive_loop.h"
+
+namespace ckptfs::fuse {
+
+namespace {
+
+using std::chrono::milliseconds;
+
+// Wakes a receive thread out of read(2). Ignored by default, so that one that
+// comes too late does no harm.
+constexpr int kWakeSignal = SIGURG;
+
+void InstallWakeSignal() {
+  struct sigaction action{};
+  action.sa_handler = [](int) {};
+  // No SA_RESTART: the read must return.
+  sigaction(kWakeSignal, &action, nullptr);
+}
+
+// Receive threads take no signals but that one: the program's own are for its
+// main thread.
+void BlockOtherSignals() {
+  sigset_t all;
+  sigfillset(&all);
+  sigdelset(&all, kWakeSignal);
+  pthread_sigmask(SIG_SETMASK, &all, nullptr);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Session>> Session::Create(SessionOptions options,
+                                                 SlabPool& slabs,
+                                                 Executor& work) {
+  Result<std::string> mount_point = CheckMountPoint(options.mount_point);
+  if (!mount_point.has_value()) return Fail(mount_point.error());
+  options.mount_point = *std::move(mount_point);
+  MountRequest request;
+  request.mount_point = options.mount_point;
+  request.source = options.source;
+  request.read_only = options.read_only;
+  request.allow_other = options.allow_other;
+  Result<FileDescriptor> device = MountFuse(request);
+  if (!device.has_value()) return Fail(device.error());
+  Result<std::shared_ptr<Connection>> connection =
+      Connection::Create(*std::move(device), work);
+  if (!connection.has_value()) {
+    const Result<void> undone = UnmountFuse(options.mount_point, true);
+    if (!undone.has_value()) LogError(undone.error().ToString());
+    return Fail(connection.error());
+  }
+  return std::unique_ptr<Session>(
+      new Session(std::move(options), slabs, *std::move(connection)));
+}
+
+Session::Session(SessionOptions options, SlabPool& slabs,
+                 std::shared_ptr<Connection> connection)
+    : options_(std::move(options)),
+      slabs_(slabs),
+      connection_(std::move(connection)),
+      notifications_(std::make_unique<KernelNotifications>(connection_)) {
+  const std::optional<MountEntry> mount = FindMount(options_.mount_point);
+  if (mount.has_value()) device_ = mount->device;
+}
+
+Session::~Session() {
+  const Result<void> unmounted = Unmount(UnmountMode::kLazy);
+  if (!unmounted.has_value()) LogError(unmounted.error().ToString());
+  Stop();
+  connection_->Disconnect();
+}
+
+void Session::Start(Dispatcher& dispatcher) {
+  connection_->set_dispatcher(dispatcher);
+  InstallWakeSignal();
+  notifications_->Start();
+  std::lock_guard lock(mu_);
+  started_ = true;
+  receiving_ = options_.receive_threads;
+  for (int i = 0; i < options_.receive_threads; ++i) {
+    threads_.emplace_back([this] { Receive(); });
+  }
+}
+
+void Session::Receive() {
+  pthread_setname_np(pthread_self(), "fuse-receive");
+  BlockOtherSignals();
+  {
+    ReceiveLoop loop(*connection_, slabs_);
+    bool ready = false;
+    while (loop.ReceiveOne()) {
+      // FUSE_INIT is the first request, and answered when ReceiveOne returns.
+      if (!ready && connection_->initialized()) {
+        ready = true;
+        OnInitialized();
+      }
+    }
+  }
+  std::lock_guard lock(mu_);
+  --receiving_;
+  cv_.notify_all();
+}
+
+void Session::OnInitialized() {
+  {
+    std::lock_guard lock(mu_);
+    if (ready_) return;
+    ready_ = true;
+  }
+  // The kernel bounds read-ahead by what INIT agreed on, so this comes behind.
+  if (!device_.empty() && !SetReadAhead(device_, options_.read_ahead_kib)) {
+    LogInfo("reads use the kernel's default read-ahead: " +
+            std::generic_category().message(errno) +
+            " (only root may raise it)");
+  }
+  cv_.notify_all();
+}
+
+Result<void> Session::WaitForInit(milliseconds timeout) {
+  std::unique_lock lock(mu_);
+  const bool settled = cv_.wait_for(
+      lock, timeout, [&] { return ready_ || (started_ && receiving_ == 0); });
+  if (ready_) return {};
+  if (settled) {
+    return Fail(ErrorCode::kInternal, "the kernel ended the connection of " +
+                                          options_.mount_point +
+                                          " before it was set up");
+  }
+  return Fail(ErrorCode::kDeadlineExceeded,
+              "the kernel did not set up " + options_.mount_point + " in time");
+}
+
+void Session::Wait() {
+  std::unique_lock lock(mu_);
+  cv_.wait(lock, [&] { return receiving_ == 0; });
+}
+
+Result<void> Session::Unmount(UnmountMode mode) {
+  // By path, but only if it is still this mount.
+  const std::optional<MountEntry> mount = FindMount(options_.mount_point);
+  if (!mount.has_value() || mount->device != device_) return {};
+  return UnmountFuse(options_.mount_point, mode == UnmountMode::kLazy);
+}
+
+void Session::Stop() {
+  fuse_session_exit(connection_->session());
+  std::unique_lock lock(mu_);
+  // A signal that comes between the check and the read is lost: repeat.
+  while (receiving_ > 0) {
+    for (std::thread& t : threads_)
+      pthread_kill(t.native_handle(), kWakeSignal);
+    cv_.wait_for(lock, milliseconds(10), [&] { return receiving_ == 0; });
+  }
+  std::vector<std::thread> threads = std::exchange(threads_, {});
+  lock.unlock();
+  for (std::thread& t : threads) t.join();
+}
+
+void Session::InvalidateInode(fs::InodeNumber ino) {
+  notifications_->InvalidateInode(static_cast<std::uint64_t>(ino));
+}
+
+void Session::InvalidateEntry(fs::InodeNumber parent, std::string name) {
+  notifications_->InvalidateEntry(static_cast<std::uint64_t>(parent),
+                                  std::move(name));
+}
+
+}  // namespace ckptfs::fuse
