@@ -58,14 +58,6 @@ rclone = _server_fixture(servers.RcloneServer)
 
 
 @pytest.fixture
-def faulty_server():
-    """An in-tree server of the test's own, to break."""
-    server = servers.S3Server()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def make_mount(request):
     """Makes mounts that end with the test. At the end each must unmount with
     exit code 0 (or `exit_code`, set by the test that loses files on purpose),

@@ -66,18 +66,24 @@ def test_fit_and_resume(any_mount):
     assert not leftovers
 
 
+@pytest.fixture
+def slow_server():
+    """Slow enough that an open upload is seen for certain. Named before
+    make_mount, so that it ends after the mount."""
+    server = servers.S3Server("--conn-mibs", "8")
+    yield server
+    server.stop()
+
+
 @pytest.mark.ckptfs_only
 @pytest.mark.parametrize("flavor", [
     "s3server", pytest.param("radosgw", marks=pytest.mark.radosgw)])
-def test_kill_in_the_middle_of_a_save(request, make_mount, flavor, tmp_path):
+def test_kill_in_the_middle_of_a_save(request, slow_server, make_mount, flavor,
+                                      tmp_path):
     """SIGKILL while the store holds an open upload: no torn checkpoint under
     any name, the last good ones untouched, and the training resumes."""
-    if flavor == "s3server":
-        # Slow enough that an upload is seen for certain.
-        server = servers.S3Server("--conn-mibs", "8")
-        request.addfinalizer(server.stop)
-    else:
-        server = request.getfixturevalue(flavor)
+    server = slow_server if flavor == "s3server" \
+        else request.getfixturevalue(flavor)
     mount = make_mount(server=server)
     train(mount.path / "run", 2)
     before = {name: mount.bucket.read(name) for name in checkpoints(mount)}
