@@ -27,7 +27,9 @@ class ObjectReader {
 
   // Fills `destination` from `offset`; fewer bytes only at the end of the
   // object. kStale if the object was replaced or removed: no byte of another
-  // version is ever delivered as a success.
+  // version is ever delivered as a success. After an error the destination
+  // holds anything; no range is in flight any more. The reader must outlive
+  // the Task.
   Task<Result<std::uint64_t>> Read(std::uint64_t offset,
                                    Destination destination,
                                    RequestOptions options) const;

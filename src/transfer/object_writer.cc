@@ -2,268 +2,312 @@
 
 #include <algorithm>
 #include <cassert>
-#include <cstdio>
 #include <deque>
 #include <optional>
-#include <random>
 #include <set>
 #include <stop_token>
 #include <utility>
 
-#include "common/log.h"
-#include "transfer/part_plan.h"
+#include "transfer/abort_upload.h"
+#include "transfer/nonce.h"
 
 namespace ckptfs {
 
-namespace {
+using PartDone = UniqueFunction<void(Result<CompletedPart>)>;
 
-// 128 random bits: two writers must never take each other's object for theirs.
-std::string MakeNonce() {
-  std::random_device device;
-  char text[33];
-  std::snprintf(text, sizeof text, "%08x%08x%08x%08x", device(), device(),
-                device(), device());
-  return text;
-}
-
-// Parts that were on the wire may land after an abort (Amazon S3 API
-// Reference, AbortMultipartUpload): look again, a few times.
-constexpr int kAbortAttempts = 5;
-
-Task<Result<void>> AbortUpload(ObjectStore& store, MultipartUpload upload) {
-  for (int attempt = 0; attempt < kAbortAttempts; ++attempt) {
-    Result<void> aborted =
-        co_await store.AbortMultipart({.upload = upload, .options = {}});
-    CKPTFS_CO_RETURN_IF_ERROR(aborted);
-    Result<ListPartsResult> left = co_await store.ListParts(
-        {.upload = upload, .part_number_marker = 0, .options = {}});
-    if (!left && left.error().code() == ErrorCode::kNotFound) {
-      co_return Result<void>();
-    }
-    CKPTFS_CO_RETURN_IF_ERROR(left);
-    if (left->parts.empty()) co_return Result<void>();
-  }
-  co_return Fail(ErrorCode::kUnavailable,
-                 "parts of the upload " + upload.upload_id + " of " +
-                     upload.key + " keep appearing after it was aborted");
-}
-
-}  // namespace
-
-// Outlives the writer while something is in flight.
-struct ObjectWriter::State : std::enable_shared_from_this<State> {
-  struct Transfer {
-    int number;
-    UniqueFunction<Future<CompletedPart>(MultipartUpload, RequestOptions)> send;
-    UniqueFunction<void(Result<CompletedPart>)> done;
-  };
-
+// Shared by the writer and the coroutines that outlive it; touched on the
+// executor alone.
+struct ObjectWriter::State {
   State(ObjectStore& s, Executor& e, ObjectWriterOptions o)
       : store(s), executor(e), options(o) {}
+
+  // One part to send: from memory, or from another object.
+  struct Job {
+    int part_number = 0;
+    Payload payload;
+    std::string source_key;  // not empty: UploadPartCopy
+    ETag source_etag;
+    std::uint64_t offset = 0;
+    std::uint64_t length = 0;
+    PartDone done;
+  };
+  enum class Phase { kOpen, kCompleting, kPublished, kFailed };
+  enum class Create { kNone, kRunning, kEnded };
 
   ObjectStore& store;
   Executor& executor;
   const ObjectWriterOptions options;
+  std::stop_source stop;
 
   bool begun = false;
-  bool finished = false;  // committed or aborted
   std::string key;
   ObjectAttributes attributes;
   std::string nonce;
-  std::stop_source stop;
 
-  bool create_started = false;
+  Phase phase = Phase::kOpen;
+  std::optional<Error> error;  // set exactly in kFailed
+
+  Create create = Create::kNone;
+  bool upload_unknown = false;  // created, perhaps, under an id not heard of
   std::optional<MultipartUpload> upload;
-  std::deque<Transfer> queue;
-  std::set<int> on_wire;  // one transfer of a part number at a time
+
+  std::deque<Job> queue;
+  std::set<int> in_flight;  // part numbers
+  bool pumping = false;
   std::map<int, CompletedPart> parts;
-  std::optional<Error> error;
-  bool aborting = false;
+  int calls_running = 0;  // Create, Put and Complete requests
+  std::vector<Promise<void>> idle_waiters;
 
-  struct Waiter {
-    std::coroutine_handle<> handle;
-  };
-  std::vector<Waiter> idle_waiters;
+  bool cleanup_started = false;
+  std::optional<Result<void>> cleanup_result;
+  std::vector<Promise<void>> cleanup_waiters;
 
-  bool busy() const {
-    return !on_wire.empty() || !queue.empty() || (create_started && !upload &&
-                                                  !error);
+  using Ptr = std::shared_ptr<State>;
+
+  bool idle() const {
+    return queue.empty() && in_flight.empty() && calls_running == 0;
   }
+  void Deliver(PartDone done, Result<CompletedPart> result);
+  void NotifyIfIdle();
+  void FailWith(Error e);
 
-  struct IdleAwaiter {
-    State* state;
-    bool await_ready() const { return !state->busy(); }
-    void await_suspend(std::coroutine_handle<> h) {
-      state->idle_waiters.push_back({h});
-    }
-    void await_resume() {}
-  };
-
-  void NotifyIfIdle() {
-    if (busy()) return;
-    for (const Waiter& w : std::exchange(idle_waiters, {})) {
-      executor.Post([h = w.handle] { h.resume(); });
-    }
-  }
-
-  void SetError(Error e) {
-    if (!error) error = std::move(e);
-    stop.request_stop();
-    for (Transfer& t : std::exchange(queue, {})) t.done(Fail(*error));
-  }
-
-  void Enqueue(Transfer transfer) {
-    if (error) {
-      // Never on the caller's stack.
-      executor.Post([done = std::move(transfer.done), e = *error]() mutable {
-        done(Fail(e));
-      });
-      return;
-    }
-    queue.push_back(std::move(transfer));
-    if (!create_started) {
-      create_started = true;
-      Spawn(executor, Create(shared_from_this()));
-    }
-    Pump();
-  }
-
-  static Task<void> Create(std::shared_ptr<State> self) {
-    CreateMultipartRequest request;
-    request.key = self->key;
-    request.attributes = self->attributes;
-    request.options.stop = self->stop.get_token();
-    Result<MultipartUpload> made =
-        co_await self->store.CreateMultipart(std::move(request));
-    if (!made) {
-      self->SetError(made.error());
-    } else {
-      self->upload = *std::move(made);
-      if (self->error || self->aborting) {
-        // Abort() waits for this through busy(); a writer that was destroyed
-        // has set `aborting` and nobody waits.
-      } else {
-        self->Pump();
-      }
-    }
-    self->NotifyIfIdle();
-  }
-
-  void Pump() {
-    if (!upload || error || aborting) return;
-    while (on_wire.size() <
-           static_cast<std::size_t>(options.max_parts_in_flight)) {
-      const auto next =
-          std::find_if(queue.begin(), queue.end(), [&](const Transfer& t) {
-            return on_wire.count(t.number) == 0;
-          });
-      if (next == queue.end()) return;
-      Transfer transfer = std::move(*next);
-      queue.erase(next);
-      on_wire.insert(transfer.number);
-      Spawn(executor, Run(shared_from_this(), std::move(transfer)));
-    }
-  }
-
-  static Task<void> Run(std::shared_ptr<State> self, Transfer transfer) {
-    RequestOptions request_options;
-    request_options.stop = self->stop.get_token();
-    Future<CompletedPart> sent =
-        transfer.send(*self->upload, std::move(request_options));
-    Result<CompletedPart> part = co_await std::move(sent);
-    self->on_wire.erase(transfer.number);
-    if (part) {
-      self->parts[transfer.number] = *part;
-    } else {
-      self->SetError(part.error());
-    }
-    transfer.done(std::move(part));
-    self->Pump();
-    self->NotifyIfIdle();
-  }
-
-  // Cancels, waits for what is on the wire, aborts.
-  static Task<Result<void>> AbortAll(std::shared_ptr<State> self) {
-    self->aborting = true;
-    self->SetError(Error(ErrorCode::kCancelled, "the upload was given up"));
-    co_await IdleAwaiter{self.get()};
-    if (self->finished || !self->upload) {
-      self->finished = true;
-      co_return Result<void>();
-    }
-    Result<void> aborted = co_await AbortUpload(self->store, *self->upload);
-    if (aborted) self->finished = true;
-    co_return aborted;
-  }
-
-  static Task<void> AbortInBackground(std::shared_ptr<State> self) {
-    Result<void> aborted = co_await AbortAll(self);
-    if (!aborted) {
-      LogError("an upload may be left over: " + aborted.error().ToString());
-    }
-  }
+  static void Enqueue(const Ptr& state, Job job);
+  static void Pump(const Ptr& state);
+  static void StartCleanup(const Ptr& state);
+  static Task<void> CreateUpload(Ptr state);
+  static Task<void> Send(Ptr state, Job job);
+  static Task<void> WaitIdle(Ptr state);
+  static Task<void> Cleanup(Ptr state);
+  static Task<Result<void>> AwaitCleanup(Ptr state);
+  static Task<Result<ObjectInfo>> Complete(Ptr state, WriteCondition condition);
+  static Task<Result<ObjectInfo>> PutWhole(Ptr state, Payload payload,
+                                           WriteCondition condition);
+  static Task<Result<void>> Abort(Ptr state);
+  ObjectInfo Published(std::uint64_t size, PutResult result) const;
 };
 
-ObjectWriter::ObjectWriter(ObjectStore& store, Executor& executor,
-                           ObjectWriterOptions options)
-    : state_(std::make_shared<State>(store, executor, options)) {}
+namespace {
 
-ObjectWriter::~ObjectWriter() {
-  if (state_->create_started && !state_->finished) {
-    Spawn(state_->executor, State::AbortInBackground(state_));
+// After these a request may have had its effect all the same.
+bool MayHaveHappened(const Error& error) {
+  switch (error.code()) {
+    case ErrorCode::kUnavailable:
+    case ErrorCode::kDeadlineExceeded:
+    case ErrorCode::kCancelled:
+    case ErrorCode::kDataLoss:
+    case ErrorCode::kInternal:
+      return true;
+    default:
+      return false;
   }
 }
 
-void ObjectWriter::Begin(std::string key, ObjectAttributes attributes) {
-  assert(!state_->begun);
-  state_->begun = true;
-  state_->key = std::move(key);
-  state_->nonce = MakeNonce();
-  state_->attributes = std::move(attributes);
-  state_->attributes.metadata[kNonceMetadataName] = state_->nonce;
+void WakeAll(std::vector<Promise<void>>& waiters) {
+  std::vector<Promise<void>> woken = std::exchange(waiters, {});
+  for (Promise<void>& p : woken) p.Set({});
 }
 
-bool ObjectWriter::begun() const { return state_->begun; }
+}  // namespace
 
-const std::string& ObjectWriter::bound_key() const { return state_->key; }
-
-int ObjectWriter::parts_pending() const {
-  return static_cast<int>(state_->queue.size() + state_->on_wire.size());
+// Never on the caller's stack: the owner may react by destroying the writer.
+void ObjectWriter::State::Deliver(PartDone done, Result<CompletedPart> result) {
+  if (!done) return;
+  executor.Post([fn = std::move(done), r = std::move(result)]() mutable {
+    fn(std::move(r));
+  });
 }
 
-void ObjectWriter::UploadPart(
-    int part_number, Payload payload,
-    UniqueFunction<void(Result<CompletedPart>)> done) {
-  state_->Enqueue(
-      {part_number,
-       [store = &state_->store, part_number, payload = std::move(payload)](
-           MultipartUpload upload, RequestOptions options) mutable {
-         return store->UploadPart({std::move(upload), part_number,
-                                   std::move(payload), std::move(options)});
-       },
-       std::move(done)});
+void ObjectWriter::State::NotifyIfIdle() {
+  if (idle()) WakeAll(idle_waiters);
 }
 
-void ObjectWriter::CopyPart(int part_number, std::string source_key,
-                            ETag source_etag, std::uint64_t offset,
-                            std::uint64_t length,
-                            UniqueFunction<void(Result<CompletedPart>)> done) {
-  state_->Enqueue(
-      {part_number,
-       [store = &state_->store, part_number, key = std::move(source_key),
-        etag = std::move(source_etag), offset,
-        length](MultipartUpload upload, RequestOptions options) mutable {
-         return store->UploadPartCopy({std::move(upload), part_number,
-                                       std::move(key), std::move(etag), offset,
-                                       length, std::move(options)});
-       },
-       std::move(done)});
+// The first error is the one that counts; what follows are its consequences.
+void ObjectWriter::State::FailWith(Error e) {
+  if (phase == Phase::kFailed || phase == Phase::kPublished) return;
+  phase = Phase::kFailed;
+  error = std::move(e);
+  std::deque<Job> dropped = std::exchange(queue, {});
+  for (Job& job : dropped) Deliver(std::move(job.done), Fail(*error));
+  stop.request_stop();
+  NotifyIfIdle();
 }
 
-Task<Result<ObjectInfo>> ObjectWriter::Complete(WriteCondition condition) {
-  std::shared_ptr<State> state = state_;
-  co_await State::IdleAwaiter{state.get()};
-  if (!state->error) {
+void ObjectWriter::State::Enqueue(const Ptr& state, Job job) {
+  assert(state->begun);
+  if (state->phase != Phase::kOpen) {
+    Error e = state->error ? *state->error
+                           : Error(ErrorCode::kInvalidArgument,
+                                   "a part of " + state->key +
+                                       " after its upload was completed");
+    state->Deliver(std::move(job.done), Fail(std::move(e)));
+    return;
+  }
+  state->queue.push_back(std::move(job));
+  if (state->create == Create::kNone) {
+    state->create = Create::kRunning;
+    ++state->calls_running;
+    Spawn(state->executor, CreateUpload(state));
+  }
+  Pump(state);
+}
+
+// Starts queued parts while the window has room, in order of arrival; a part
+// whose number is on the wire waits for it and lets others pass.
+void ObjectWriter::State::Pump(const Ptr& state) {
+  if (state->pumping) return;  // the loop below goes on, without recursion
+  state->pumping = true;
+  while (state->upload && state->phase != Phase::kFailed &&
+         state->in_flight.size() <
+             static_cast<std::size_t>(
+                 std::max(1, state->options.max_parts_in_flight))) {
+    const auto next =
+        std::find_if(state->queue.begin(), state->queue.end(),
+                     [&](const Job& job) {
+                       return !state->in_flight.contains(job.part_number);
+                     });
+    if (next == state->queue.end()) break;
+    Job job = std::move(*next);
+    state->queue.erase(next);
+    state->in_flight.insert(job.part_number);
+    Spawn(state->executor, Send(state, std::move(job)));
+  }
+  state->pumping = false;
+  state->NotifyIfIdle();
+}
+
+Task<void> ObjectWriter::State::CreateUpload(Ptr state) {
+  CreateMultipartRequest request;
+  request.key = state->key;
+  request.attributes = state->attributes;
+  request.options.stop = state->stop.get_token();
+  Result<MultipartUpload> created =
+      co_await state->store.CreateMultipart(std::move(request));
+  state->create = Create::kEnded;
+  --state->calls_running;
+  if (created) {
+    state->upload = *std::move(created);
+  } else {
+    state->upload_unknown = MayHaveHappened(created.error());
+    state->FailWith(created.error().WithContext("upload of " + state->key));
+  }
+  if (state->phase == Phase::kFailed) StartCleanup(state);
+  state->NotifyIfIdle();
+  Pump(state);
+}
+
+Task<void> ObjectWriter::State::Send(Ptr state, Job job) {
+  const int number = job.part_number;
+  Future<CompletedPart> reply;
+  RequestOptions options;
+  options.stop = state->stop.get_token();
+  if (job.source_key.empty()) {
+    UploadPartRequest request;
+    request.upload = *state->upload;
+    request.part_number = number;
+    request.payload = std::exchange(job.payload, {});
+    request.options = std::move(options);
+    reply = state->store.UploadPart(std::move(request));
+  } else {
+    UploadPartCopyRequest request;
+    request.upload = *state->upload;
+    request.part_number = number;
+    request.source_key = job.source_key;
+    request.source_if_match = job.source_etag;
+    request.offset = job.offset;
+    request.length = job.length;
+    request.options = std::move(options);
+    reply = state->store.UploadPartCopy(std::move(request));
+  }
+  Result<CompletedPart> sent = co_await std::move(reply);
+  state->in_flight.erase(number);
+  if (!sent) {
+    state->FailWith(sent.error().WithContext(
+        "part " + std::to_string(number) + " of " + state->key));
+  } else if (state->phase != Phase::kFailed) {
+    state->parts[number] = *sent;
+  }
+  if (state->phase == Phase::kFailed) {
+    state->Deliver(std::move(job.done), Fail(*state->error));
+    StartCleanup(state);
+  } else {
+    state->Deliver(std::move(job.done), std::move(sent));
+  }
+  state->NotifyIfIdle();
+  Pump(state);
+}
+
+Task<void> ObjectWriter::State::WaitIdle(Ptr state) {
+  while (!state->idle()) {
+    state->idle_waiters.emplace_back();
+    Future<void> woken = state->idle_waiters.back().GetFuture();
+    Result<void> r = co_await std::move(woken);
+    (void)r;
+  }
+}
+
+// Once per writer, when it has failed; everybody else waits for this one.
+void ObjectWriter::State::StartCleanup(const Ptr& state) {
+  if (state->cleanup_started) return;
+  state->cleanup_started = true;
+  Spawn(state->executor, Cleanup(state));
+}
+
+Task<void> ObjectWriter::State::Cleanup(Ptr state) {
+  // Aborting under a part on the wire would let the part land behind it.
+  co_await WaitIdle(state);
+  Result<void> result;
+  if (state->phase == Phase::kPublished) {
+    // The stop came too late for a Complete or Put: nothing is left over.
+  } else if (state->upload) {
+    Result<void> aborted = co_await AbortUpload(state->store, *state->upload);
+    result = std::move(aborted);
+  } else if (state->upload_unknown) {
+    Result<void> aborted =
+        co_await AbortUnknownUpload(state->store, state->key);
+    result = std::move(aborted);
+  }
+  state->cleanup_result.emplace(std::move(result));
+  WakeAll(state->cleanup_waiters);
+}
+
+Task<Result<void>> ObjectWriter::State::AwaitCleanup(Ptr state) {
+  StartCleanup(state);
+  while (!state->cleanup_result) {
+    state->cleanup_waiters.emplace_back();
+    Future<void> woken = state->cleanup_waiters.back().GetFuture();
+    Result<void> r = co_await std::move(woken);
+    (void)r;
+  }
+  Result<void> result = *state->cleanup_result;
+  co_return result;
+}
+
+ObjectInfo ObjectWriter::State::Published(std::uint64_t size,
+                                          PutResult result) const {
+  ObjectInfo info;
+  info.key = key;
+  info.size = size;
+  info.etag = std::move(result.etag);
+  info.version_id = std::move(result.version_id);
+  info.metadata = attributes.metadata;
+  info.content_type = attributes.content_type;
+  return info;
+}
+
+Task<Result<ObjectInfo>> ObjectWriter::State::Complete(
+    Ptr state, WriteCondition condition) {
+  if (state->phase == Phase::kOpen) {
+    if (state->create == Create::kNone) {
+      co_return Fail(ErrorCode::kInvalidArgument,
+                     "upload of " + state->key + " without parts");
+    }
+    state->phase = Phase::kCompleting;
+    co_await WaitIdle(state);
+  } else if (state->phase != Phase::kFailed) {
+    co_return Fail(ErrorCode::kInvalidArgument,
+                   "upload of " + state->key + " completed twice");
+  }
+  if (state->phase == Phase::kCompleting) {
     CompleteMultipartRequest request;
     request.upload = *state->upload;
     std::uint64_t size = 0;
@@ -273,105 +317,141 @@ Task<Result<ObjectInfo>> ObjectWriter::Complete(WriteCondition condition) {
     }
     request.condition = std::move(condition);
     request.nonce = state->nonce;
-    Result<PutResult> done =
+    request.options.stop = state->stop.get_token();
+    ++state->calls_running;
+    Result<PutResult> completed =
         co_await state->store.CompleteMultipart(std::move(request));
-    if (done) {
-      state->finished = true;
-      ObjectInfo info;
-      info.key = state->key;
-      info.size = size;
-      info.etag = done->etag;
-      info.version_id = done->version_id;
-      info.metadata = state->attributes.metadata;
-      info.content_type = state->attributes.content_type;
-      co_return info;
+    --state->calls_running;
+    if (completed) {
+      // Also if Abort was called meanwhile: it came too late.
+      state->phase = Phase::kPublished;
+      state->error.reset();
+      state->NotifyIfIdle();
+      co_return state->Published(size, *std::move(completed));
     }
-    state->error = done.error();
+    state->FailWith(completed.error().WithContext("publishing " + state->key));
+    state->NotifyIfIdle();
   }
-  const Error error = *state->error;
-  Result<void> aborted = co_await State::AbortAll(state);
-  if (!aborted) {
-    LogError("an upload may be left over: " + aborted.error().ToString());
+  // The caller may write the same name again at once; nothing of this attempt
+  // is left by then. What could not be removed does not hide the cause.
+  const Error cause = *state->error;
+  Result<void> cleaned = co_await AwaitCleanup(state);
+  if (!cleaned) {
+    co_return Fail(cause.WithContext(cleaned.error().message()));
   }
-  co_return Fail(error);
+  co_return Fail(cause);
+}
+
+Task<Result<ObjectInfo>> ObjectWriter::State::PutWhole(
+    Ptr state, Payload payload, WriteCondition condition) {
+  if (state->phase != Phase::kOpen) {
+    Error e = state->error ? *state->error
+                           : Error(ErrorCode::kInvalidArgument,
+                                   state->key + " was written already");
+    co_return Fail(std::move(e));
+  }
+  state->phase = Phase::kCompleting;
+  const std::uint64_t size = payload.size();
+  PutRequest request;
+  request.key = state->key;
+  request.payload = std::move(payload);
+  request.attributes = state->attributes;
+  request.condition = std::move(condition);
+  request.options.stop = state->stop.get_token();
+  ++state->calls_running;
+  Result<PutResult> put = co_await state->store.Put(std::move(request));
+  --state->calls_running;
+  if (put) {
+    state->phase = Phase::kPublished;
+    state->error.reset();
+    state->NotifyIfIdle();
+    co_return state->Published(size, *std::move(put));
+  }
+  state->FailWith(put.error().WithContext("publishing " + state->key));
+  state->NotifyIfIdle();
+  co_return Fail(*state->error);
+}
+
+Task<Result<void>> ObjectWriter::State::Abort(Ptr state) {
+  if (state->phase == Phase::kPublished) co_return Result<void>();
+  state->FailWith(Error(ErrorCode::kCancelled,
+                        "the upload of " + state->key + " was aborted"));
+  co_await WaitIdle(state);
+  if (state->phase == Phase::kPublished) co_return Result<void>();
+  Result<void> cleaned = co_await AwaitCleanup(state);
+  co_return cleaned;
+}
+
+ObjectWriter::ObjectWriter(ObjectStore& store, Executor& executor,
+                           ObjectWriterOptions options)
+    : state_(std::make_shared<State>(store, executor, options)) {}
+
+ObjectWriter::~ObjectWriter() {
+  if (state_->phase == State::Phase::kPublished) return;
+  state_->FailWith(Error(ErrorCode::kCancelled,
+                         "the writer of " + state_->key + " was destroyed"));
+  State::StartCleanup(state_);
+}
+
+void ObjectWriter::Begin(std::string key, ObjectAttributes attributes) {
+  assert(!state_->begun && state_->phase == State::Phase::kOpen);
+  state_->begun = true;
+  state_->key = std::move(key);
+  state_->attributes = std::move(attributes);
+  state_->nonce = MakeNonce();
+  state_->attributes.metadata[kNonceMetadataName] = state_->nonce;
+}
+
+bool ObjectWriter::begun() const { return state_->begun; }
+
+const std::string& ObjectWriter::bound_key() const {
+  assert(state_->begun);
+  return state_->key;
+}
+
+void ObjectWriter::UploadPart(int part_number, Payload payload, PartDone done) {
+  State::Job job;
+  job.part_number = part_number;
+  job.payload = std::move(payload);
+  job.done = std::move(done);
+  State::Enqueue(state_, std::move(job));
+}
+
+void ObjectWriter::CopyPart(int part_number, std::string source_key,
+                            ETag source_etag, std::uint64_t offset,
+                            std::uint64_t length, PartDone done) {
+  State::Job job;
+  job.part_number = part_number;
+  job.source_key = std::move(source_key);
+  job.source_etag = std::move(source_etag);
+  job.offset = offset;
+  job.length = length;
+  job.done = std::move(done);
+  State::Enqueue(state_, std::move(job));
+}
+
+int ObjectWriter::parts_pending() const {
+  return static_cast<int>(state_->queue.size() + state_->in_flight.size());
+}
+
+Task<Result<ObjectInfo>> ObjectWriter::Complete(WriteCondition condition) {
+  return State::Complete(state_, std::move(condition));
 }
 
 Task<Result<ObjectInfo>> ObjectWriter::PutWhole(std::string key,
                                                 Payload payload,
                                                 ObjectAttributes attributes,
                                                 WriteCondition condition) {
-  std::shared_ptr<State> state = state_;
-  assert(!state->begun);
-  state->begun = state->finished = true;
-  state->key = key;
-  // With it, a store can tell its own lost success from somebody else's.
+  assert(!state_->begun);
+  state_->key = std::move(key);
+  state_->attributes = std::move(attributes);
   if (!condition.empty()) {
-    attributes.metadata[kNonceMetadataName] = MakeNonce();
+    // With it a lost reply is told from a lost race.
+    state_->attributes.metadata[kNonceMetadataName] = MakeNonce();
   }
-  ObjectInfo info;
-  info.key = key;
-  info.size = payload.size();
-  info.metadata = attributes.metadata;
-  info.content_type = attributes.content_type;
-  PutRequest request;
-  request.key = std::move(key);
-  request.payload = std::move(payload);
-  request.attributes = std::move(attributes);
-  request.condition = std::move(condition);
-  request.options.stop = state->stop.get_token();
-  Result<PutResult> put = co_await state->store.Put(std::move(request));
-  CKPTFS_CO_RETURN_IF_ERROR(put);
-  info.etag = put->etag;
-  info.version_id = put->version_id;
-  co_return info;
+  return State::PutWhole(state_, std::move(payload), std::move(condition));
 }
 
-Task<Result<void>> ObjectWriter::Abort() {
-  std::shared_ptr<State> state = state_;
-  Result<void> aborted = co_await State::AbortAll(state);
-  co_return aborted;
-}
-
-Task<Result<ObjectInfo>> CopyObject(ObjectStore& store, Executor& executor,
-                                    std::string source_key, ETag source_etag,
-                                    std::uint64_t source_size, std::string key,
-                                    WriteCondition condition) {
-  ObjectInfo info;
-  info.key = key;
-  info.size = source_size;
-  // S3's limit for one CopyObject.
-  if (source_size <= kMaxPartBytes) {
-    CopyRequest request;
-    request.source_key = std::move(source_key);
-    request.source_if_match = std::move(source_etag);
-    request.key = std::move(key);
-    request.condition = std::move(condition);
-    Result<PutResult> copied = co_await store.Copy(std::move(request));
-    CKPTFS_CO_RETURN_IF_ERROR(copied);
-    info.etag = copied->etag;
-    info.version_id = copied->version_id;
-    co_return info;
-  }
-  // A multipart copy does not carry attributes along: replay them.
-  Result<ObjectInfo> head =
-      co_await store.Head({.key = source_key, .options = {}});
-  CKPTFS_CO_RETURN_IF_ERROR(head);
-  constexpr std::uint64_t kChunk = 1ull << 30;
-  const std::uint64_t chunk = std::max(kChunk, source_size / 9'000 + 1);
-  ObjectWriter writer(store, executor, {});
-  writer.Begin(std::move(key), {head->metadata, head->content_type});
-  // The last part takes the remainder, so that none is below 5 MiB.
-  const std::uint64_t parts = std::max<std::uint64_t>(1, source_size / chunk);
-  for (std::uint64_t i = 0; i < parts; ++i) {
-    const std::uint64_t begin = i * chunk;
-    const std::uint64_t end = i + 1 == parts ? source_size : begin + chunk;
-    // The writer keeps a part's error for Complete.
-    writer.CopyPart(static_cast<int>(i) + 1, source_key,
-                    source_etag.empty() ? head->etag : source_etag, begin,
-                    end - begin, [](const Result<CompletedPart>&) {});
-  }
-  Result<ObjectInfo> done = co_await writer.Complete(std::move(condition));
-  co_return done;
-}
+Task<Result<void>> ObjectWriter::Abort() { return State::Abort(state_); }
 
 }  // namespace ckptfs

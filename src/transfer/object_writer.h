@@ -22,8 +22,10 @@ struct ObjectWriterOptions {
 };
 
 // Lives on one executor: every method is called there, every callback and Task
-// runs there. It may be destroyed at any time: what is in flight is cancelled
-// and an open upload is aborted in the background (see also Abort).
+// runs there, callbacks never inside the call that was given them. It may be
+// destroyed at any time: what is in flight is cancelled, an open upload is
+// aborted in the background (see also Abort), and every callback and Task that
+// is still due ends with kCancelled. Store and executor must outlive that.
 //
 // States: empty -> (first UploadPart/CopyPart) uploading -> Commit -> done
 //                                              uploading -> Abort  -> done
@@ -35,9 +37,9 @@ class ObjectWriter {
   ObjectWriter(const ObjectWriter&) = delete;
   ObjectWriter& operator=(const ObjectWriter&) = delete;
 
-  // Binds the key and the attributes and opens the multipart upload in the
-  // background. S3 fixes both at that moment (mtime included); call it as late
-  // as possible, once, before the first part.
+  // Binds the key and the attributes; the multipart upload is opened with the
+  // first part. S3 fixes both at that moment (mtime included); call it as late
+  // as possible, once, before the first part. A nonce joins the metadata.
   void Begin(std::string key, ObjectAttributes attributes);
   bool begun() const;
   // The key given to Begin. REQUIRES: begun().
@@ -58,9 +60,11 @@ class ObjectWriter {
   int parts_pending() const;
 
   // Waits for every part, then publishes them under bound_key() as one object.
-  // On error the old object is untouched and the upload is aborted.
+  // On error the upload is aborted, and the old object is untouched, unless the
+  // reply of the store got lost for good (kUnavailable, kDeadlineExceeded,
+  // kCancelled): then it may be the new one. Parts are not taken any more.
   // kPreconditionFailed: `condition` did not hold. REQUIRES: begun(), at least
-  // one part.
+  // one part. The result's last_modified is not known.
   Task<Result<ObjectInfo>> Complete(WriteCondition condition);
 
   // Publishes a small object by one PUT. REQUIRES: !begun().
@@ -78,12 +82,22 @@ class ObjectWriter {
   std::shared_ptr<State> state_;
 };
 
+struct CopyOptions {
+  // Above this, by parts; the largest source of one CopyObject is 5 GiB
+  // (Amazon S3 API Reference, CopyObject).
+  std::uint64_t max_single_bytes = 5ull << 30;
+  std::uint64_t part_bytes = 1ull << 30;
+  int max_parts_in_flight = 8;
+};
+
 // Copies an object inside the bucket, attributes included, in parallel parts
-// above 5 GiB (`part_bytes` each). With `source_etag` the copy is of exactly
-// that version (kPreconditionFailed otherwise).
+// where it is large. With `source_etag` the copy is of exactly that version
+// (kPreconditionFailed otherwise). kNotFound: no such source. The result's
+// metadata is known for copies by parts alone, its last_modified never.
 Task<Result<ObjectInfo>> CopyObject(ObjectStore& store, Executor& executor,
                                     std::string source_key, ETag source_etag,
                                     std::uint64_t source_size, std::string key,
-                                    WriteCondition condition);
+                                    WriteCondition condition,
+                                    CopyOptions options = {});
 
 }  // namespace ckptfs
