@@ -24,7 +24,7 @@ build: packages
 	$(CMAKE) --build build/release -j $(JOBS)
 
 demo: build packages-test venv
-	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) tests/demo/demo.py
+	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) demo/run.py
 
 test: packages packages-test venv
 	$(PYTHON) tools/run_tests.py --cmake $(CMAKE) --jobs $(JOBS)
@@ -33,7 +33,7 @@ test-all: packages packages-test packages-all venv
 	$(PYTHON) tools/run_tests.py --cmake $(CMAKE) --jobs $(JOBS) --all
 
 bench: build packages-test venv
-	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/bench.py
+	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/mount_bench.py
 
 install: build
 	DESTDIR=$(DESTDIR) $(CMAKE) --install build/release --prefix $(PREFIX)
