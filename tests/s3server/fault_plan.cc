@@ -74,6 +74,8 @@ std::string Apply(const std::string& name, const std::string& value,
          fault->status < 600;
   } else if (name == "code") {
     fault->code = value;
+  } else if (name == "retry_after") {
+    ok = ParseInteger(value, &fault->retry_after) && fault->retry_after >= 0;
   } else if (name == "at_byte") {
     ok = ParseInteger(value, &fault->at_byte);
   } else if (name == "side") {

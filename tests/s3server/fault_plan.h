@@ -11,6 +11,7 @@
 //   skip=N             let the first N that fit pass
 //   count=N            how many requests it hits, -1 for all (default 1)
 //   status=N code=TEXT what fail answers (500 InternalError)
+//   retry_after=N      seconds that fail names in a Retry-After header
 //   at_byte=N          where reset, truncate and corrupt_body strike
 //   side=request|response   which body that byte is of (request if it has one)
 //   when=before|after  hold before the operation is done, or before its reply
@@ -54,6 +55,7 @@ struct Fault {
   std::int64_t count = 1;
   int status = 500;
   std::string code = {};
+  int retry_after = 0;  // 0: no such header
   std::uint64_t at_byte = 0;
   std::optional<bool> on_response = std::nullopt;  // null: by the request
   bool after = false;

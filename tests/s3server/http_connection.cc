@@ -30,8 +30,9 @@ bool HttpConnection::Pace::Spend(FaultPlan& plan, std::size_t bytes,
                                  std::int64_t bytes_per_s) {
   if (bytes_per_s <= 0) return true;
   const auto now = std::chrono::steady_clock::now();
-  // An idle connection saves up nothing.
-  next_ = std::max(next_, now) +
+  // Sleeps last a little longer than asked for; a few milliseconds may be made
+  // up for, but an idle connection saves up no more than that.
+  next_ = std::max(next_, now - std::chrono::milliseconds(5)) +
           std::chrono::nanoseconds(static_cast<std::int64_t>(
               1e9 * static_cast<double>(bytes) /
               static_cast<double>(bytes_per_s)));

@@ -60,7 +60,7 @@ class HttpConnection {
   static constexpr std::uint64_t kMaxBodyBytes = 5ULL << 30;  // S3's PUT limit
 
  private:
-  // Paces one direction: a token bucket of one tick.
+  // Paces one direction: a token bucket of five milliseconds.
   class Pace {
    public:
     // Sleeps as long as `bytes` take at `bytes_per_s`. False if stopped.

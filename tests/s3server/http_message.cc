@@ -87,10 +87,8 @@ std::optional<Request> ParseHead(std::string_view head) {
   const std::size_t first = line.find(' ');
   const std::size_t last = line.rfind(' ');
   if (first == std::string_view::npos || first == last) return std::nullopt;
-  if (line.substr(last + 1) != "HTTP/1.1" &&
-      line.substr(last + 1) != "HTTP/1.0") {
-    return std::nullopt;
-  }
+  // 1.0 would need its own rules on when a connection ends.
+  if (line.substr(last + 1) != "HTTP/1.1") return std::nullopt;
   request.method = line.substr(0, first);
   request.target = line.substr(first + 1, last - first - 1);
   if (request.target.empty() || request.target[0] != '/') return std::nullopt;

@@ -7,7 +7,7 @@ namespace {
 
 // Sub-resources of S3 that are not served: answering them like the plain object
 // would be worse than refusing.
-constexpr std::array<std::string_view, 30> kUnserved = {
+constexpr std::array<std::string_view, 31> kUnserved = {
     "accelerate",   "acl",           "analytics",    "append",
     "attributes",   "cors",          "encryption",   "intelligent-tiering",
     "inventory",    "legal-hold",    "lifecycle",    "logging",
@@ -15,7 +15,8 @@ constexpr std::array<std::string_view, 30> kUnserved = {
     "policy",       "policyStatus",  "publicAccessBlock",
     "renameObject", "replication",   "requestPayment",
     "restore",      "retention",     "select",       "session",
-    "tagging",      "torrent",       "versioning",   "website"};
+    "tagging",      "torrent",       "versioning",   "versions",
+    "website"};
 
 // The bucket of a virtual-host style Host header, or "".
 std::string BucketOfHost(
@@ -41,7 +42,6 @@ OperationKind KindOfBucket(const Request& request) {
   if (method != "GET") return kUnknown;
   if (request.Query("location")) return kGetBucketLocation;
   if (request.Query("uploads")) return kListMultipartUploads;
-  if (request.Query("versions")) return kUnknown;
   const std::string* type = request.Query("list-type");
   return type && *type == "2" ? kListObjectsV2 : kListObjects;
 }
@@ -106,6 +106,19 @@ Reply<Operation> Identify(
                       "A parameter you provided (" + name +
                           ") implies functionality that is not implemented");
       }
+    }
+  }
+  const std::string* version = request.Query("versionId");
+  if (version && *version != "null") {
+    return Refuse(400, "InvalidArgument", "Invalid version id specified");
+  }
+  for (const auto& [name, value] : request.headers) {
+    if (name.starts_with("x-amz-server-side-encryption") ||
+        name.starts_with("x-amz-object-lock") || name == "x-amz-tagging" ||
+        name == "x-amz-write-offset-bytes") {
+      return Refuse(501, "NotImplemented",
+                    "A header you provided (" + name +
+                        ") implies functionality that is not implemented");
     }
   }
   if (operation.bucket.empty()) {

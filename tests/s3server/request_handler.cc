@@ -249,6 +249,11 @@ RequestHandler::After RequestHandler::SendReply(
   std::optional<std::uint64_t> stop_at;
   if (fault) {
     switch (fault->action) {
+      case FaultAction::kFail:
+        if (fault->retry_after > 0) {
+          response.Set("Retry-After", std::to_string(fault->retry_after));
+        }
+        break;
       case FaultAction::kCorruptRange:
         if (response.status == 206) {
           response.Set("Content-Range", "bytes 1-" +

@@ -409,11 +409,14 @@ def test_discarded_bodies_read_as_the_pattern(start_server):
 
 
 def test_failures_on_request(server, s3):
-    server.control("fault?op=PutObject&action=slow_down&count=2")
+    server.control(
+        "fault?op=PutObject&action=slow_down&count=2&retry_after=7")
     for _ in range(2):
         with refused() as error:
             s3.put_object(Bucket="bucket", Key="k", Body=b"x")
         assert (code_of(error), status_of(error)) == ("SlowDown", 503)
+        headers = error.value.response["ResponseMetadata"]["HTTPHeaders"]
+        assert headers["retry-after"] == "7"
     s3.put_object(Bucket="bucket", Key="k", Body=b"x")
 
     server.control("fault?op=UploadPart&part=2&action=fail&count=-1")

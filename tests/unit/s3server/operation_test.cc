@@ -49,6 +49,11 @@ TEST(IdentifyTest, NamesEachOperation) {
 TEST(IdentifyTest, RefusesWhatIsNotServed) {
   EXPECT_EQ(NameOfLine("GET /b/k?acl"), "NotImplemented");
   EXPECT_EQ(NameOfLine("PUT /b/k?tagging"), "NotImplemented");
+  EXPECT_EQ(NameOfLine("GET /b?versions"), "NotImplemented");
+  EXPECT_EQ(NameOfLine("GET /b/k?versionId=3"), "InvalidArgument");
+  EXPECT_EQ(NameOfLine("GET /b/k?versionId=null"), "GetObject");
+  EXPECT_EQ(NameOfLine("PUT /b/k", "x-amz-server-side-encryption: aws:kms"),
+            "NotImplemented");
   EXPECT_EQ(NameOfLine("PATCH /b/k"), "MethodNotAllowed");
   EXPECT_EQ(NameOfLine("POST /b/k"), "MethodNotAllowed");
   EXPECT_EQ(NameOfLine("GET /b/%zz"), "InvalidURI");
