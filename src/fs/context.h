@@ -39,6 +39,20 @@ struct Context {
   StrandEvent background_ended;
 };
 
+// The two requests that need nothing but a key. (Braced temporaries must not
+// stand inside a co_await expression: g++ 12 copies them bit by bit into the
+// frame, GCC bug 98401.)
+inline Future<ObjectInfo> HeadObject(ObjectStore& store, std::string key) {
+  HeadRequest request;
+  request.key = std::move(key);
+  return store.Head(std::move(request));
+}
+inline Future<void> DeleteObject(ObjectStore& store, std::string key) {
+  DeleteRequest request;
+  request.key = std::move(key);
+  return store.Delete(std::move(request));
+}
+
 // Runs `task` without anybody waiting but the drain.
 inline Task<void> CountBackground(Context& context, Task<void> task) {
   ++context.background_tasks;

@@ -104,8 +104,7 @@ Task<Result<void>> FileSystem::Impl::RemoveDirectory(InodeNumber parent,
                    names.Path(*victim) + " is not empty");
   }
   if (victim->has_marker) {
-    Result<void> deleted = co_await context.store.Delete(
-        {.key = names.Key(*victim), .options = {}});
+    Result<void> deleted = co_await DeleteObject(context.store, names.Key(*victim));
     CKPTFS_CO_RETURN_IF_ERROR(deleted);
   }
   victim->sticky = false;
@@ -147,7 +146,7 @@ Task<Result<void>> FileSystem::Impl::Unlink(InodeNumber parent,
     Result<void> preserved = co_await publisher.PreserveForReaders(file);
     CKPTFS_CO_RETURN_IF_ERROR(preserved);
     Result<void> deleted =
-        co_await context.store.Delete({.key = key, .options = {}});
+        co_await DeleteObject(context.store, key);
     if (!deleted) co_return deleted;
   }
   Result<void> gone = co_await publisher.Handle(file, PublishEvent::kUnlink);
@@ -288,7 +287,7 @@ Task<Result<void>> FileSystem::Impl::RenameClean(std::shared_ptr<File> file,
     co_return Fail(copied.error());
   }
   Result<void> deleted =
-      co_await context.store.Delete({.key = old_key, .options = {}});
+      co_await DeleteObject(context.store, old_key);
   if (!deleted) {
     co_return Fail(deleted.error().WithContext(
         "both names exist now: " + new_key + " was made, " + old_key +
@@ -337,7 +336,7 @@ Task<Result<void>> FileSystem::Impl::RenameDirty(
   }
   if (old_object) {
     Result<void> deleted =
-        co_await context.store.Delete({.key = old_key, .options = {}});
+        co_await DeleteObject(context.store, old_key);
     if (!deleted) {
       co_return Fail(deleted.error().WithContext(
           "both names exist now: " + old_key + " could not be removed"));

@@ -153,7 +153,7 @@ Task<Result<std::shared_ptr<Inode>>> Namespace::ResolveRemote(
   // Both requests are on the way before either is awaited.
   Future<ObjectInfo> head;
   Future<ListResult> list;
-  if (want_object) head = context_.store.Head({.key = key, .options = {}});
+  if (want_object) head = HeadObject(context_.store, key);
   if (want_prefix) {
     ListRequest request;
     request.prefix = key + "/";
@@ -248,8 +248,8 @@ Task<Result<std::shared_ptr<Inode>>> Namespace::AdoptPrefix(
   }
   ObjectInfo marker;
   if (has_marker) {
-    Result<ObjectInfo> head = co_await context_.store.Head(
-        {.key = ChildKey(*dir, name) + "/", .options = {}});
+    Result<ObjectInfo> head = co_await HeadObject(
+        context_.store, ChildKey(*dir, name) + "/");
     if (head) {
       marker = *std::move(head);
     } else if (head.error().code() != ErrorCode::kNotFound) {
@@ -283,7 +283,7 @@ Task<Result<void>> Namespace::Revalidate(std::shared_ptr<File> file) {
     co_return Result<void>();
   }
   Result<ObjectInfo> head =
-      co_await context_.store.Head({.key = Key(*file), .options = {}});
+      co_await HeadObject(context_.store, Key(*file));
   if (file->local_truth() || file->parent == nullptr) co_return Result<void>();
   const bool gone = !head && head.error().code() == ErrorCode::kNotFound;
   if (!head && !gone) co_return Fail(head.error());

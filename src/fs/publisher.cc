@@ -224,9 +224,10 @@ Task<Result<void>> Publisher::PreserveForReaders(std::shared_ptr<File> file) {
   }
   const std::string key = names_.ReservedKey(
       "open/" + preserve_tag_ + "-" + std::to_string(++preserved_count_));
+  const WriteCondition none;
   Result<ObjectInfo> copy = co_await CopyObject(
       context_.store, context_.strand, file->base->key, file->base->etag,
-      file->base->size, key, {});
+      file->base->size, key, none);
   if (!copy) {
     const ErrorCode code = copy.error().code();
     // Already replaced or removed by somebody else: nothing left to keep.
@@ -257,7 +258,7 @@ void Publisher::CleanUpClosed(File& file) {
 
 Task<void> Publisher::RemoveObject(std::string key) {
   Result<void> removed =
-      co_await context_.store.Delete({.key = key, .options = {}});
+      co_await DeleteObject(context_.store, key);
   if (!removed) {
     LogWarning("left over: " + key + ": " + removed.error().ToString());
   }

@@ -323,7 +323,8 @@ Task<Result<void>> DirtyFile::LoadBase(std::uint64_t bytes) {
   }
   destination.owner = std::make_shared<std::vector<SlabSlice>>(slices);
   const ObjectReader reader(*env_.store, *env_.strand, *base_, {});
-  Result<std::uint64_t> got = co_await reader.Read(0, destination, {});
+  const RequestOptions defaults;
+  Result<std::uint64_t> got = co_await reader.Read(0, destination, defaults);
   CKPTFS_CO_RETURN_IF_ERROR(got);
   if (*got != bytes) {
     co_return Fail(ErrorCode::kDataLoss,
@@ -367,7 +368,9 @@ Task<Result<Payload>> DirtyFile::ReadBase(std::uint64_t offset,
   destination.owner = slabs;
   payload.owner = slabs;
   const ObjectReader reader(*env_.store, *env_.strand, *base_, {});
-  Result<std::uint64_t> got = co_await reader.Read(offset, destination, {});
+  const RequestOptions defaults;
+  Result<std::uint64_t> got =
+      co_await reader.Read(offset, destination, defaults);
   CKPTFS_CO_RETURN_IF_ERROR(got);
   if (*got != size) {
     co_return Fail(ErrorCode::kDataLoss, "the object ended early");

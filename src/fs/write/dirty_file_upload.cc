@@ -152,13 +152,16 @@ Task<Result<ObjectInfo>> DirtyFile::PublishParts(WriteCondition condition) {
   }
   // The file was renamed after its upload had begun: S3 cannot rename an
   // upload, so it is completed where it began and copied on the server.
-  Result<ObjectInfo> whole = co_await writer_->Complete({});
+  const WriteCondition none;
+  Result<ObjectInfo> whole = co_await writer_->Complete(none);
   CKPTFS_CO_RETURN_IF_ERROR(whole);
   Result<ObjectInfo> copied =
       co_await CopyObject(*env_.store, *env_.strand, bound_key, whole->etag,
                           whole->size, key, condition);
+  DeleteRequest remove;
+  remove.key = bound_key;
   Result<void> removed =
-      co_await env_.store->Delete({.key = bound_key, .options = {}});
+      co_await env_.store->Delete(std::move(remove));
   if (!removed) {
     LogError("left over after a rename: " + bound_key + ": " +
              removed.error().ToString());
