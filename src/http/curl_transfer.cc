@@ -48,7 +48,10 @@ CurlEasy NewEasyHandle(const CurlHandleSettings& settings) {
   // Write callbacks stay at 16 KiB whatever this says, but one recv() fills
   // the whole buffer; 512 KiB is the most before 7.88.
   ok &= Set(e, CURLOPT_BUFFERSIZE, 512L << 10);
-  ok &= Set(e, CURLOPT_UPLOAD_BUFFERSIZE, 2L << 20);
+  // One send() per event and buffer. 512 KiB cost as little CPU per GiB as the
+  // maximum of 2 MiB (bench/s3_client.cc), and 64 connections hold 32 MiB of
+  // them rather than 128.
+  ok &= Set(e, CURLOPT_UPLOAD_BUFFERSIZE, 512L << 10);
   ok &= Set(e, CURLOPT_FOLLOWLOCATION, 0L);  // a redirect must be signed anew
   ok &= Set(e, CURLOPT_NOPROGRESS, 1L);
   ok &= Set(e, CURLOPT_USERAGENT, "ckptfs");
