@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli/byte_size.h"
+#include "common/memory_budget.h"
 #include "transfer/part_plan.h"
 
 namespace ckptfs::cli {
@@ -334,6 +335,15 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   Result<BucketUri> uri = ParseBucketUri(source);
   if (!uri.has_value()) return UsageError(uri.error().message());
   mount_options.source = *std::move(uri);
+  const std::uint64_t limit = mount_options.memory_limit_bytes != 0
+                                  ? mount_options.memory_limit_bytes
+                                  : DefaultMemoryLimit();
+  // One part is filled while the one before it is sent.
+  if (mount_options.part_bytes > limit / 2) {
+    return UsageError("this --part-size needs a --memory-limit of at least " +
+                      std::to_string((2 * mount_options.part_bytes) >> 20) +
+                      "MiB");
+  }
   return mount_options;
 }
 
