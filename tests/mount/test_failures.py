@@ -45,6 +45,7 @@ def fail(server, operation, **more):
 @pytest.mark.parametrize("operation,size", [
     ("PutObject", 1), ("CreateMultipartUpload", 20), ("UploadPart", 20),
     ("UploadPart", 300), ("CompleteMultipartUpload", 20)])
+# [S-02]
 def test_failing_save(server, make_mount, operation, size, fsync, old):
     """Whichever request fails, the writer is told and nothing is published."""
     mount = make_mount(server=server)
@@ -67,6 +68,7 @@ def test_failing_save(server, make_mount, operation, size, fsync, old):
     assert mount.bucket.read("model.pt") == content(12)
 
 
+# [S-02]
 def test_one_part_that_never_goes_up(server, make_mount):
     """500 for one part, again and again: retried, then reported."""
     mount = make_mount(server=server)
@@ -108,6 +110,7 @@ def test_what_a_retry_cures(server, make_mount, fault):
     "action=reset&at_byte=700000", "action=truncate&at_byte=700000",
     "action=slow_down&count=2", "action=fail&count=2",
     "action=corrupt_range", "action=corrupt_etag&skip=1"])
+# [S-24]
 def test_reads_that_break(server, make_mount, fault):
     """A broken answer to a ranged read is taken up where it broke, a wrong
     one is asked for again; the reader sees the object's bytes or an error,
@@ -126,6 +129,7 @@ def test_reads_that_break(server, make_mount, fault):
     assert (mount.path / "model.pt").read_bytes() == content(30)
 
 
+# [S-24]
 def test_reads_that_fail(server, make_mount):
     """EIO, and the next reader gets the bytes."""
     mount = make_mount(server=server)
@@ -137,6 +141,7 @@ def test_reads_that_fail(server, make_mount):
     assert (mount.path / "model.pt").read_bytes() == content(2)
 
 
+# [S-21]
 def test_object_replaced_under_a_reader(server, make_mount):
     """Another client overwrites the object while it is read: the reader gets
     ESTALE, never a mixture."""
@@ -169,6 +174,7 @@ def test_failing_rename(server, make_mount):
     assert (mount.path / "target").read_bytes() == b"target"
 
 
+# [S-14]
 def test_failing_rename_of_a_dirty_file(server, make_mount):
     """safetensors hears of errors nowhere else: the rename fails, the target
     stays."""
