@@ -22,6 +22,7 @@ def renameat2(old, new, flags):
         raise OSError(number, os.strerror(number))
 
 
+# [S-33]
 def test_mkdir_and_rmdir(mount):
     """A directory is a marker object; an empty one survives a remount."""
     os.mkdir(mount.path / "a", 0o750)
@@ -42,6 +43,7 @@ def test_mkdir_and_rmdir(mount):
     assert os.listdir(mount.path) == []
 
 
+# [S-33]
 def test_implied_directory(mount):
     """Keys alone make a directory; emptied through the mount it stays until
     rmdir."""
@@ -58,6 +60,7 @@ def test_implied_directory(mount):
     assert mount.bucket.keys() == []
 
 
+# [S-41]
 def test_errors_of_names(mount):
     """Each mistake has its errno."""
     (mount.path / "file").write_bytes(b"x")
@@ -87,6 +90,7 @@ def test_errors_of_names(mount):
     assert (mount.path / "file").read_bytes() == b"x"
 
 
+# [S-42]
 def test_unserved_operations_say_so(mount):
     """What is not served answers EOPNOTSUPP (or what the kernel makes of it)
     at once, and changes nothing."""
@@ -103,6 +107,7 @@ def test_unserved_operations_say_so(mount):
     assert mount.bucket.keys() == ["dir/", "dir/file"]
 
 
+# [S-35]
 def test_rename(mount):
     """Within a directory, across directories, to itself, over another."""
     os.mkdir(mount.path / "dir")
@@ -136,6 +141,7 @@ def test_rename_keeps_attributes(mount):
     assert head["ContentType"] == "application/x-test"
 
 
+# [S-35]
 def test_rename_flags(mount):
     """NOREPLACE is served, EXCHANGE is refused."""
     (mount.path / "a").write_bytes(b"a")
@@ -160,6 +166,7 @@ def test_large_rename(mount):
     assert mount.bucket.read("b") == body
 
 
+# [S-37]
 def test_listing_is_exact(mount):
     """After each change the listing shows exactly what is there, for this
     mount at once and for changes of others within the time to live."""
@@ -183,6 +190,7 @@ def test_listing_is_exact(mount):
                "and its name is gone", 5)
 
 
+# [S-23]
 def test_object_replaced_by_another_client(mount):
     """A new open shows the new object, never old pages of the cache."""
     mount.bucket.write("file", b"old" * 10_000)
@@ -192,6 +200,7 @@ def test_object_replaced_by_another_client(mount):
                "the new object shows", 5)
 
 
+# [S-37]
 def test_many_entries(mount):
     """A directory of more than one page of a listing, complete and without
     duplicates."""
@@ -253,6 +262,7 @@ def test_fsync_of_a_directory(mount):
     "x" * 1000, "d/" + "n" * 255, "d/" + "n" * 256, "new\nline", "tab\tq",
     "per%2Fcent", "plus+and space", "star*?[", "\\back", "ü/ß", "\u20ac",
     "-rf", "quote'\"", "amp&lt;<>", ".ckptfs/foreign", "control\x01x"])
+# [S-34]
 def test_odd_keys(mount, key):
     """Keys of other clients neither break a listing nor crash; what a path can
     name is readable, everything else is hidden and stays untouched."""
@@ -278,6 +288,7 @@ def test_odd_keys(mount, key):
     mount.bucket.delete(key)
 
 
+# [S-34]
 def test_key_that_is_also_a_prefix(mount):
     """The directory wins; the object of that name is hidden and stays."""
     mount.bucket.write("both", b"object")
@@ -302,6 +313,7 @@ def test_longest_keys(mount):
         os.makedirs(deep / ("r" * 250))
 
 
+# [S-36]
 def test_reserved_name(mount):
     """.ckptfs in the mount's root is private; below it is a name like any."""
     mount.bucket.write(".ckptfs/left", b"x")
@@ -314,6 +326,7 @@ def test_reserved_name(mount):
     mount.bucket.delete(".ckptfs/left")
 
 
+# [S-54]
 def test_modes_of_strangers(mount):
     """suid, sgid and sticky of an object are masked."""
     mount.bucket.client.put_object(
