@@ -38,6 +38,7 @@ def test_idle_mount_ends(mount, how):
 
 @pytest.mark.parametrize("how", ["SIGTERM", "umount"])
 @pytest.mark.parametrize("size", [1, 40])
+# [S-52]
 def test_drain_waits_for_a_living_writer(mount, program, how, size):
     """The end of the mount waits until the writer has closed its file, and
     says what it waits for."""
@@ -57,6 +58,7 @@ def test_drain_waits_for_a_living_writer(mount, program, how, size):
     assert not mount.bucket.uploads()
 
 
+# [S-52]
 def test_drain_gives_up_at_its_deadline(make_mount, program):
     """The unfinished file is named, the exit code says so, the old object
     stays and no upload is left."""
@@ -72,6 +74,7 @@ def test_drain_gives_up_at_its_deadline(make_mount, program):
     assert writer.finish() != 0  # its write failed
 
 
+# [S-52]
 def test_umount_says_that_files_were_lost(make_mount, program):
     """`ckptfs umount` ends with the same exit code."""
     mount = make_mount(options=["--drain-timeout", "1"])
@@ -99,6 +102,7 @@ def test_umount_while_a_reader_lives(mount):
 
 
 @pytest.mark.parametrize("size", [1, 60])
+# [S-03]
 def test_daemon_is_killed(mount, program, size):
     """kill -9 of the daemon: the old object stays, fsynced bytes are there,
     programs get errors, and the next mount works."""
@@ -178,6 +182,7 @@ def test_signal_in_mid_save_loses_nothing(mount, program):
         assert mount.bucket.read(f"f{index}") == b"x" * (12 * MIB) + b"end"
 
 
+# [S-53]
 def test_read_only(make_mount):
     """Everything can be read, nothing can be changed."""
     mount = make_mount()
