@@ -7,6 +7,7 @@ import pytest
 from support.errors import refused
 
 
+# [S-38]
 def test_file(mount):
     """Where the object is, which version it is, and that it is in S3."""
     (mount.path / "dir").mkdir()
@@ -55,6 +56,7 @@ def test_dirty_file(mount):
 
 @pytest.mark.parametrize("name", ["user.other", "security.capability",
                                   "system.posix_acl_access"])
+# [S-38]
 def test_others(mount, name):
     """No other attribute exists, and programs are told in the usual way."""
     path = mount.path / "file"
