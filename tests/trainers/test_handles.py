@@ -23,6 +23,7 @@ def write_all(fd, body):
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 8 * MIB - 1, 8 * MIB,
                                   8 * MIB + 1, 33 * MIB + 17])
+# [S-01]
 def test_sizes(mount, random_bytes, size):
     """Around the borders of parts; read back through the mount and by a plain
     client, before and after a remount."""
@@ -35,6 +36,7 @@ def test_sizes(mount, random_bytes, size):
     assert (mount.path / "file").read_bytes() == body
 
 
+# [S-11]
 def test_fsync_then_more(mount, random_bytes):
     """fsync publishes what is written by then and seals nothing."""
     first, second = random_bytes(12 * MIB), random_bytes(11 * MIB + 5)
@@ -133,6 +135,7 @@ def test_rewrite_with_w(mount, random_bytes):
     assert (mount.path / "file").read_bytes() == new
 
 
+# [S-21]
 def test_unlink_while_open(mount, random_bytes):
     """The name is gone at once, the bytes stay for who has it open."""
     body = random_bytes(20 * MIB)
@@ -152,6 +155,7 @@ def test_unlink_while_open(mount, random_bytes):
     wait_until(lambda: mount.bucket.keys() == [], "nothing is left")
 
 
+# [S-16]
 def test_unlink_while_dirty(mount, random_bytes):
     """Bytes of an unlinked file are never published, close or not."""
     with open(mount.path / "file", "w+b", buffering=0) as file:
@@ -180,6 +184,7 @@ def test_rename_over_an_open_reader(mount, random_bytes):
 
 @pytest.mark.parametrize("name", ["model.tmp", "model.part"])
 @pytest.mark.parametrize("size", [5, 30 * MIB])
+# [S-15]
 def test_rename_of_an_open_dirty_file(mount, random_bytes, name, size):
     """The rename answers when the bytes are in S3 under the new name; the
     descriptor writes on. Temp-like names are held, others are not."""
@@ -205,6 +210,7 @@ def test_new_file_under_the_old_name(mount, random_bytes):
     assert mount.bucket.read("a") == second
 
 
+# [S-22]
 def test_two_writers(mount):
     """Two descriptors, one file, as on a disk: each writes where it is, the
     last one to write a byte wins."""
@@ -218,6 +224,7 @@ def test_two_writers(mount):
     assert mount.bucket.read("file") == b"bbbcca"
 
 
+# [S-18]
 def test_two_mounts(make_mount):
     """Two hosts overwrite one name: the last to close wins, whole."""
     one = make_mount()
@@ -234,6 +241,7 @@ def test_two_mounts(make_mount):
     assert (two.path / "file").read_bytes() == b"1" * (12 * MIB)
 
 
+# [S-17]
 def test_exclusive_create(mount):
     """Of many that create a name exclusively, one succeeds."""
     outcomes = []
@@ -263,6 +271,7 @@ def test_exclusive_create(mount):
 
 
 @pytest.mark.ckptfs_only
+# [S-17]
 def test_exclusive_create_on_two_mounts(make_mount):
     """Neither mount knows of the other's file: the commit decides, the loser's
     close says EEXIST, the winner's bytes stay."""
@@ -296,6 +305,7 @@ def test_gone_after_delete(mount):
             os.unlink(name)
 
 
+# [S-32]
 def test_attributes_survive_a_remount(mount):
     """Mode and mtime, set before, while and after writing."""
     paths = [mount.path / name for name in ("created", "closed", "open")]
@@ -322,6 +332,7 @@ def test_attributes_survive_a_remount(mount):
             new.st_mode, new.st_mtime_ns, new.st_size, new.st_uid)
 
 
+# [S-19]
 def test_mtime_is_kept_by_an_upload(mount, random_bytes):
     """A file that went up in parts shows the same time before and after."""
     (mount.path / "big").write_bytes(random_bytes(20 * MIB))
@@ -367,6 +378,7 @@ def test_huge_file(mount):
     assert read.digest() == digest.digest()
 
 
+# [S-43]
 def test_sixty_four_files_at_once(mount):
     """64 writers side by side, 5 MiB to 15 MiB each, slowly interleaved."""
     def body(index):
@@ -395,6 +407,7 @@ def test_sixty_four_files_at_once(mount):
         assert mount.bucket.read(f"f{index:02}") == body(index)
 
 
+# [S-42]
 def test_random_rewrite_is_refused_cleanly(mount, random_bytes):
     """Changing the middle of a large object is not served yet: the write says
     so, nothing is published, the object stays."""
