@@ -41,6 +41,7 @@ def assert_untouched(mount, name, old):
     signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 @pytest.mark.parametrize("size", [1, 40])
 @pytest.mark.parametrize("old", [True, False])
+# [S-12]
 def test_death_by_signal(mount, program, number, size, old):
     """Killed in the middle of a save: nothing is published, the old object
     stays, the lost file is named in the log."""
@@ -94,6 +95,7 @@ os.close(fd)
     assert mount.bucket.read("both.bin") == content(1) + b"childparent"
 
 
+# [S-11]
 def test_threaded_program_exits_without_closing(mount, program):
     """An ordinary exit publishes, although the kernel kills the other threads
     of the group on the way, as it does for a signal."""
@@ -141,6 +143,7 @@ ctypes.CDLL(None).pthread_exit(None)
 
 @pytest.mark.parametrize("end", ["os._exit(0)", "os._exit(1)",
                                  "os.kill(os.getpid(), signal.SIGKILL)"])
+# [S-11]
 def test_forked_child_that_ends(mount, program, end):
     """A child that neither opened nor wrote the file says nothing about it by
     ending, in whatever way; the parent writes on."""
