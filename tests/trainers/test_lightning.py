@@ -78,6 +78,7 @@ def slow_server():
 @pytest.mark.ckptfs_only
 @pytest.mark.parametrize("flavor", [
     "s3server", pytest.param("radosgw", marks=pytest.mark.radosgw)])
+# [S-03]
 def test_kill_in_the_middle_of_a_save(request, slow_server, make_mount, flavor,
                                       tmp_path):
     """SIGKILL while the store holds an open upload: no torn checkpoint under
