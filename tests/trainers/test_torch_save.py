@@ -39,6 +39,7 @@ def read_local(tmp_path, save, name):
 
 
 @pytest.mark.parametrize("mib", [1, 40])
+# [S-01]
 def test_save_and_load(any_mount, tmp_path, mib):
     """One PUT or a multipart upload: the object is byte for byte the file."""
     state = model_state(mib)
