@@ -81,6 +81,7 @@ def test_ls_and_find(mount):
     assert shell(mount, "ls -a") == ".\n..\nstep-1\ntop.bin\n"
 
 
+# [S-05]
 def test_rm_r(mount):
     """A tree of 300 files in 12 directories, some of them just written."""
     for directory in range(10):
