@@ -1,8 +1,8 @@
 #include "cli/mount_command.h"
 
 #include <signal.h>
-#include <unistd.h>
 
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <utility>
@@ -43,7 +43,8 @@ void MakeAbsolute(std::string& path) {
 
   tl::expected<MountDaemon*, StartFailure> daemon = MountDaemon::Start(options);
   if (!daemon.has_value()) {
-    LogError(daemon.error().line);
+    // In the foreground without a log file the report says it already.
+    if (!options.log_file.empty()) LogError(daemon.error().line);
     EndProcess(report.Failed(daemon.error().code, daemon.error().line));
   }
   EndProcess((*daemon)->Serve(report.Succeeded()));

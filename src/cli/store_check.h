@@ -9,7 +9,7 @@
 namespace ckptfs::cli {
 
 // How long an endpoint that does not answer is tried.
-inline constexpr std::chrono::seconds kStoreCheckDeadline{15};
+inline constexpr std::chrono::seconds kStoreCheckDeadline{10};
 
 // Lists one key below the prefix: proves endpoint, bucket, region, credentials
 // and the List permission, without which S3 answers 403 for absent keys and a
