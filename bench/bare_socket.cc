@@ -29,8 +29,8 @@ constexpr std::size_t kBufferBytes = 1 << 20;
 
 bool ReceiveAll(int socket, char* buffer, std::uint64_t size) {
   while (size > 0) {
-    const ssize_t n = ::recv(
-        socket, buffer, std::min<std::uint64_t>(size, kBufferBytes), 0);
+    const ssize_t n =
+        ::recv(socket, buffer, std::min<std::uint64_t>(size, kBufferBytes), 0);
     if (n <= 0) return false;
     size -= static_cast<std::uint64_t>(n);
   }

@@ -99,8 +99,8 @@ class Connection {
           ::recv(socket_, buffer_.get() + have, kBufferBytes - 1 - have, 0);
       if (n <= 0) throw Failure("recv of a reply's head");
       have += static_cast<std::size_t>(n);
-      head_end = static_cast<char*>(
-          ::memmem(buffer_.get(), have, "\r\n\r\n", 4));
+      head_end =
+          static_cast<char*>(::memmem(buffer_.get(), have, "\r\n\r\n", 4));
     }
     *head_end = '\0';
     const char* length = ::strcasestr(buffer_.get(), "\r\ncontent-length:");
@@ -110,13 +110,12 @@ class Connection {
     }
     const std::uint64_t size = std::strtoull(length + 17, nullptr, 10);
     const char* body = head_end + 4;
-    std::uint64_t done =
-        have - static_cast<std::size_t>(body - buffer_.get());
+    std::uint64_t done = have - static_cast<std::size_t>(body - buffer_.get());
     small_body_.assign(body, done);
     while (done < size) {
-      const ssize_t n = ::recv(
-          socket_, buffer_.get(),
-          std::min<std::uint64_t>(kBufferBytes, size - done), 0);
+      const ssize_t n =
+          ::recv(socket_, buffer_.get(),
+                 std::min<std::uint64_t>(kBufferBytes, size - done), 0);
       if (n <= 0) throw Failure("recv of a reply's body");
       done += static_cast<std::uint64_t>(n);
     }

@@ -15,8 +15,8 @@ Reply<Content> DecodeAwsChunked(const Content& body) {
     const std::string_view digits =
         rest.substr(0, std::min(end, rest.find(';')));
     std::uint64_t size = 0;
-    const auto [stop, error] = std::from_chars(
-        digits.data(), digits.data() + digits.size(), size, 16);
+    const auto [stop, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), size, 16);
     if (error != std::errc() || stop != digits.data() + digits.size()) break;
     rest.remove_prefix(end + 2);
     if (size == 0) return Content::FromString(decoded);  // trailers follow

@@ -109,8 +109,7 @@ bool Content::HasPattern() const {
                      [](const Piece& piece) { return !piece.buffer; });
 }
 
-void Content::ForEach(
-    const std::function<void(std::string_view)>& sink) const {
+void Content::ForEach(const std::function<void(std::string_view)>& sink) const {
   std::unique_ptr<PatternBlock> pattern;
   for (const Piece& piece : pieces_) {
     if (piece.buffer) {

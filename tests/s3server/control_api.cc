@@ -153,9 +153,9 @@ Response ControlApi::MakePattern(const Request& request) const {
   const auto size = Number<std::uint64_t>(Parameter(request, "size"));
   const std::string key = Parameter(request, "key");
   if (!size || key.empty()) return Complaint(400, "key and size are needed");
-  const auto put = table_.Put(Parameter(request, "bucket"), key,
-                              Content::Pattern(0, *size), "", {}, {},
-                              std::chrono::system_clock::now());
+  const auto put =
+      table_.Put(Parameter(request, "bucket"), key, Content::Pattern(0, *size),
+                 "", {}, {}, std::chrono::system_clock::now());
   if (!put) return Complaint(404, put.error().message);
   return Json({{"etag", (*put)->etag}});
 }

@@ -29,8 +29,7 @@ void Digest::Update(std::string_view bytes) {
 std::string Digest::Finish() {
   unsigned char raw[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
-  Require(EVP_DigestFinal_ex(context_.get(), raw, &size) == 1,
-          "digest failed");
+  Require(EVP_DigestFinal_ex(context_.get(), raw, &size) == 1, "digest failed");
   return std::string(reinterpret_cast<char*>(raw), size);
 }
 
@@ -76,10 +75,10 @@ std::string Hex(std::string_view bytes) {
 
 std::string Base64(std::string_view bytes) {
   std::string out((bytes.size() + 2) / 3 * 4 + 1, '\0');
-  const int size = EVP_EncodeBlock(
-      reinterpret_cast<unsigned char*>(out.data()),
-      reinterpret_cast<const unsigned char*>(bytes.data()),
-      static_cast<int>(bytes.size()));
+  const int size =
+      EVP_EncodeBlock(reinterpret_cast<unsigned char*>(out.data()),
+                      reinterpret_cast<const unsigned char*>(bytes.data()),
+                      static_cast<int>(bytes.size()));
   out.resize(static_cast<std::size_t>(size));
   return out;
 }

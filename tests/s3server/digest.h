@@ -28,9 +28,9 @@ class Digest {
   std::unique_ptr<EVP_MD_CTX, Free> context_;
 };
 
-std::string Md5(std::string_view bytes);         // raw
-std::string Md5(const Content& content);         // raw
-std::string Sha256(std::string_view bytes);      // raw
+std::string Md5(std::string_view bytes);                                 // raw
+std::string Md5(const Content& content);                                 // raw
+std::string Sha256(std::string_view bytes);                              // raw
 std::string HmacSha256(std::string_view key, std::string_view message);  // raw
 
 std::string Hex(std::string_view bytes);  // lower case

@@ -160,9 +160,9 @@ int FaultPlan::held() const {
 
 bool FaultPlan::WaitHeld(int count, std::chrono::milliseconds timeout) {
   std::unique_lock lock(mu_);
-  return changed_.wait_for(lock, timeout,
-                           [&] { return stopped_ || held_ >= count; }) &&
-         !stopped_;
+  return changed_.wait_for(lock, timeout, [&] {
+    return stopped_ || held_ >= count;
+  }) && !stopped_;
 }
 
 bool FaultPlan::Sleep(std::chrono::nanoseconds time) {

@@ -76,7 +76,8 @@ class FaultPlan {
   // Forgets all faults and lets held requests go.
   void Clear();
   int held() const;
-  // Blocks until at least `count` requests are held, or the timeout; false then.
+  // Blocks until at least `count` requests are held, or the timeout; false
+  // then.
   bool WaitHeld(int count, std::chrono::milliseconds timeout);
 
   // Blocks for that time, or until Stop: false then.

@@ -32,10 +32,10 @@ bool HttpConnection::Pace::Spend(FaultPlan& plan, std::size_t bytes,
   const auto now = std::chrono::steady_clock::now();
   // Sleeps last a little longer than asked for; a few milliseconds may be made
   // up for, but an idle connection saves up no more than that.
-  next_ = std::max(next_, now - std::chrono::milliseconds(5)) +
-          std::chrono::nanoseconds(static_cast<std::int64_t>(
-              1e9 * static_cast<double>(bytes) /
-              static_cast<double>(bytes_per_s)));
+  next_ =
+      std::max(next_, now - std::chrono::milliseconds(5)) +
+      std::chrono::nanoseconds(static_cast<std::int64_t>(
+          1e9 * static_cast<double>(bytes) / static_cast<double>(bytes_per_s)));
   const auto wait = next_ - now;
   // Sleeping for less is less exact than running ahead by it.
   if (wait < std::chrono::milliseconds(1)) return true;
@@ -55,8 +55,7 @@ ssize_t HttpConnection::Read(char* out, std::size_t size) {
   }
   const std::int64_t limit = plan_.conn_bytes_per_s.load();
   const ssize_t n = stream_.Read(out, PacedRun(size, limit));
-  if (n > 0 &&
-      !in_pace_.Spend(plan_, static_cast<std::size_t>(n), limit)) {
+  if (n > 0 && !in_pace_.Spend(plan_, static_cast<std::size_t>(n), limit)) {
     return -1;
   }
   return n;
@@ -71,8 +70,8 @@ bool HttpConnection::WriteAll(iovec* pieces, int count) {
     }
     const std::int64_t limit = plan_.conn_bytes_per_s.load();
     iovec paced{pieces->iov_base, PacedRun(pieces->iov_len, limit)};
-    ssize_t n = limit > 0 ? stream_.Write(&paced, 1)
-                          : stream_.Write(pieces, count);
+    ssize_t n =
+        limit > 0 ? stream_.Write(&paced, 1) : stream_.Write(pieces, count);
     if (n < 0) return false;
     if (!out_pace_.Spend(plan_, static_cast<std::size_t>(n), limit)) {
       return false;
@@ -161,16 +160,16 @@ HttpConnection::ReadResult HttpConnection::ReceiveRun(std::uint64_t size,
   return ReadResult::kOk;
 }
 
-HttpConnection::ReadResult HttpConnection::ReceiveChunked(
-    const BodyPlan& plan, Content* content) {
+HttpConnection::ReadResult HttpConnection::ReceiveChunked(const BodyPlan& plan,
+                                                          Content* content) {
   while (true) {
     const auto line = ReadLine();
     if (!line) return ReadResult::kClosed;
     const std::string_view digits =
         Trim(std::string_view(*line).substr(0, line->find(';')));
     std::uint64_t size = 0;
-    const auto [stop, error] = std::from_chars(
-        digits.data(), digits.data() + digits.size(), size, 16);
+    const auto [stop, error] =
+        std::from_chars(digits.data(), digits.data() + digits.size(), size, 16);
     if (error != std::errc() || digits.empty() ||
         stop != digits.data() + digits.size()) {
       return ReadResult::kMalformed;
@@ -199,7 +198,8 @@ HttpConnection::ReadResult HttpConnection::ReadBody(Request* request,
   std::uint64_t size = 0;
   if (coding) {
     // Both at once is request smuggling (RFC 9112 6.3).
-    if (length || LowerCase(*coding) != "chunked") return ReadResult::kMalformed;
+    if (length || LowerCase(*coding) != "chunked")
+      return ReadResult::kMalformed;
   } else if (length) {
     const auto parsed = ParseNumber(*length);
     if (!parsed) return ReadResult::kMalformed;

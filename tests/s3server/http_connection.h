@@ -86,7 +86,7 @@ class HttpConnection {
   const std::shared_ptr<BufferPool> pool_;
   Pace in_pace_;
   Pace out_pace_;
-  std::string buffered_;       // received, not consumed: from begin_ on
+  std::string buffered_;  // received, not consumed: from begin_ on
   std::size_t begin_ = 0;
   std::unique_ptr<char[]> scratch_;        // of dropped bodies
   std::unique_ptr<PatternBlock> pattern_;  // made on first use

@@ -9,9 +9,8 @@ namespace ckptfs::s3server {
 Reply<Response> S3Operations::CreateMultipartUpload(const Call& call) const {
   auto metadata = MetadataOf(call.request);
   if (!metadata) return Refuse(metadata.error());
-  const auto id =
-      table_.CreateUpload(call.operation.bucket, call.operation.key,
-                          std::move(*metadata), call.now);
+  const auto id = table_.CreateUpload(call.operation.bucket, call.operation.key,
+                                      std::move(*metadata), call.now);
   if (!id) return Refuse(id.error());
   XmlWriter xml("InitiateMultipartUploadResult");
   xml.Element("Bucket", call.operation.bucket);
@@ -51,9 +50,9 @@ Reply<Response> S3Operations::UploadPartCopy(const Call& call) const {
     }
     content = content.Slice(range->first, range->length);
   }
-  const auto etag = table_.PutPart(operation.bucket, operation.key,
-                                   operation.upload_id, operation.part,
-                                   std::move(content), "", call.now);
+  const auto etag =
+      table_.PutPart(operation.bucket, operation.key, operation.upload_id,
+                     operation.part, std::move(content), "", call.now);
   if (!etag) return Refuse(etag.error());
   XmlWriter xml("CopyPartResult");
   xml.Element("LastModified", IsoDate(call.now));
@@ -94,9 +93,8 @@ Reply<Response> S3Operations::CompleteMultipartUpload(const Call& call) const {
 }
 
 Reply<Response> S3Operations::AbortMultipartUpload(const Call& call) const {
-  const auto aborted =
-      table_.AbortUpload(call.operation.bucket, call.operation.key,
-                         call.operation.upload_id);
+  const auto aborted = table_.AbortUpload(
+      call.operation.bucket, call.operation.key, call.operation.upload_id);
   if (!aborted) return Refuse(aborted.error());
   return Response{.status = 204};
 }
@@ -110,8 +108,8 @@ Reply<Response> S3Operations::ListParts(const Call& call) const {
   if (!marker || *marker > 10000) {
     return Refuse(400, "InvalidArgument", "part-number-marker is not a number");
   }
-  const auto upload = table_.GetUpload(operation.bucket, operation.key,
-                                       operation.upload_id);
+  const auto upload =
+      table_.GetUpload(operation.bucket, operation.key, operation.upload_id);
   if (!upload) return Refuse(upload.error());
   XmlWriter xml("ListPartsResult");
   xml.Element("Bucket", operation.bucket);

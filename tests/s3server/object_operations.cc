@@ -38,11 +38,11 @@ Reply<Response> S3Operations::GetObject(const Call& call) const {
   const Object& object = **found;
   const Conditions conditions = ConditionsOf(request);
   if (conditions.if_match && !MatchesETag(*conditions.if_match, object.etag)) {
-    return Refuse(S3Error{
-        412,
-        "PreconditionFailed",
-        "At least one of the pre-conditions you specified did not hold",
-        {{"Condition", "If-Match"}}});
+    return Refuse(
+        S3Error{412,
+                "PreconditionFailed",
+                "At least one of the pre-conditions you specified did not hold",
+                {{"Condition", "If-Match"}}});
   }
   Response response;
   if (conditions.if_none_match &&
@@ -54,12 +54,9 @@ Reply<Response> S3Operations::GetObject(const Call& call) const {
   DescribeObject(object, &response);
   const std::uint64_t size = object.content.size();
   const std::string* header = request.Header("range");
-  const RangeAnswer answer =
-      header ? ParseRange(*header, size) : RangeAnswer{};
+  const RangeAnswer answer = header ? ParseRange(*header, size) : RangeAnswer{};
   switch (answer.kind) {
-    case RangeAnswer::Kind::kWhole:
-      response.body = object.content;
-      break;
+    case RangeAnswer::Kind::kWhole: response.body = object.content; break;
     case RangeAnswer::Kind::kUnsatisfiable:
       return Refuse(S3Error{416,
                             "InvalidRange",
@@ -70,11 +67,11 @@ Reply<Response> S3Operations::GetObject(const Call& call) const {
       response.status = 206;
       response.body =
           object.content.Slice(answer.range.first, answer.range.length);
-      response.Set("Content-Range",
-                   "bytes " + std::to_string(answer.range.first) + "-" +
-                       std::to_string(answer.range.first +
-                                      answer.range.length - 1) +
-                       "/" + std::to_string(size));
+      response.Set(
+          "Content-Range",
+          "bytes " + std::to_string(answer.range.first) + "-" +
+              std::to_string(answer.range.first + answer.range.length - 1) +
+              "/" + std::to_string(size));
       break;
   }
   if (request.method == "HEAD") {
@@ -87,10 +84,10 @@ Reply<Response> S3Operations::GetObject(const Call& call) const {
 Reply<Response> S3Operations::PutObject(const Call& call) const {
   auto metadata = MetadataOf(call.request);
   if (!metadata) return Refuse(metadata.error());
-  const auto put = table_.Put(call.operation.bucket, call.operation.key,
-                              call.request.body, call.body_etag,
-                              std::move(*metadata),
-                              ConditionsOf(call.request), call.now);
+  const auto put =
+      table_.Put(call.operation.bucket, call.operation.key, call.request.body,
+                 call.body_etag, std::move(*metadata),
+                 ConditionsOf(call.request), call.now);
   if (!put) return Refuse(put.error());
   Response response;
   response.Set("ETag", Quote((*put)->etag));
@@ -109,10 +106,10 @@ Reply<ObjectPtr> S3Operations::CopySource(const Call& call) const {
     source.resize(mark);
   }
   const auto decoded = PercentDecode(source);
-  const std::string_view path =
-      !decoded ? std::string_view()
-               : std::string_view(*decoded).substr(
-                     decoded->starts_with('/') ? 1 : 0);
+  const std::string_view path = !decoded
+                                    ? std::string_view()
+                                    : std::string_view(*decoded).substr(
+                                          decoded->starts_with('/') ? 1 : 0);
   const std::size_t slash = path.find('/');
   if (slash == std::string_view::npos || slash == 0 ||
       slash + 1 == path.size()) {
@@ -127,12 +124,12 @@ Reply<ObjectPtr> S3Operations::CopySource(const Call& call) const {
   const std::string* none = request.Header("x-amz-copy-source-if-none-match");
   if ((match && !MatchesETag(*match, (*object)->etag)) ||
       (none && MatchesETag(*none, (*object)->etag))) {
-    return Refuse(S3Error{
-        412,
-        "PreconditionFailed",
-        "At least one of the pre-conditions you specified did not hold",
-        {{"Condition", match ? "x-amz-copy-source-If-Match"
-                             : "x-amz-copy-source-If-None-Match"}}});
+    return Refuse(
+        S3Error{412,
+                "PreconditionFailed",
+                "At least one of the pre-conditions you specified did not hold",
+                {{"Condition", match ? "x-amz-copy-source-If-Match"
+                                     : "x-amz-copy-source-If-None-Match"}}});
   }
   return object;
 }
@@ -166,9 +163,9 @@ Reply<Response> S3Operations::CopyObject(const Call& call) const {
     }
   }
   // A copy is one part whatever its source was, so the ETag is made afresh.
-  const auto put = table_.Put(call.operation.bucket, call.operation.key,
-                              (*source)->content, "", std::move(metadata),
-                              ConditionsOf(request), call.now);
+  const auto put =
+      table_.Put(call.operation.bucket, call.operation.key, (*source)->content,
+                 "", std::move(metadata), ConditionsOf(request), call.now);
   if (!put) return Refuse(put.error());
   XmlWriter xml("CopyObjectResult");
   xml.Element("LastModified", IsoDate((*put)->last_modified));

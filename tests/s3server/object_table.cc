@@ -302,13 +302,12 @@ Reply<ObjectPtr> ObjectTable::CompleteUpload(
   if (auto settled = Settle(it->second, key, conditions); !settled) {
     return Refuse(settled.error());
   }
-  std::string etag =
-      options_.opaque_etags
-          ? opaque
-          : Hex(Md5(digests)) + "-" + std::to_string(parts.size());
+  std::string etag = options_.opaque_etags ? opaque
+                                           : Hex(Md5(digests)) + "-" +
+                                                 std::to_string(parts.size());
   if (options_.rebase_patterns) content = content.AsPattern();
-  auto object = std::make_shared<const Object>(Object{
-      std::move(content), std::move(etag), now, upload->metadata});
+  auto object = std::make_shared<const Object>(
+      Object{std::move(content), std::move(etag), now, upload->metadata});
   old = std::exchange(it->second.objects[key], object);
   finished = std::move(it->second.uploads.at(id));
   it->second.uploads.erase(id);

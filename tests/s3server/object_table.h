@@ -97,8 +97,7 @@ class ObjectTable {
                        const Conditions& conditions, SystemTime now);
   Reply<void> Delete(const std::string& bucket, const std::string& key,
                      const Conditions& conditions);
-  Reply<ListPage> List(const std::string& bucket,
-                       const ListQuery& query) const;
+  Reply<ListPage> List(const std::string& bucket, const ListQuery& query) const;
 
   Reply<std::string> CreateUpload(const std::string& bucket,
                                   const std::string& key, Metadata metadata,
@@ -108,9 +107,8 @@ class ObjectTable {
                           const std::string& id) const;
   // Returns the part's ETag.
   Reply<std::string> PutPart(const std::string& bucket, const std::string& key,
-                             const std::string& id, int number,
-                             Content content, std::string etag,
-                             SystemTime now);
+                             const std::string& id, int number, Content content,
+                             std::string etag, SystemTime now);
   Reply<ObjectPtr> CompleteUpload(const std::string& bucket,
                                   const std::string& key, const std::string& id,
                                   const std::vector<NamedPart>& parts,

@@ -7,16 +7,37 @@ namespace {
 
 // Sub-resources of S3 that are not served: answering them like the plain object
 // would be worse than refusing.
-constexpr std::array<std::string_view, 31> kUnserved = {
-    "accelerate",   "acl",           "analytics",    "append",
-    "attributes",   "cors",          "encryption",   "intelligent-tiering",
-    "inventory",    "legal-hold",    "lifecycle",    "logging",
-    "metrics",      "notification",  "object-lock",  "ownershipControls",
-    "policy",       "policyStatus",  "publicAccessBlock",
-    "renameObject", "replication",   "requestPayment",
-    "restore",      "retention",     "select",       "session",
-    "tagging",      "torrent",       "versioning",   "versions",
-    "website"};
+constexpr std::array<std::string_view, 31> kUnserved = {"accelerate",
+                                                        "acl",
+                                                        "analytics",
+                                                        "append",
+                                                        "attributes",
+                                                        "cors",
+                                                        "encryption",
+                                                        "intelligent-tiering",
+                                                        "inventory",
+                                                        "legal-hold",
+                                                        "lifecycle",
+                                                        "logging",
+                                                        "metrics",
+                                                        "notification",
+                                                        "object-lock",
+                                                        "ownershipControls",
+                                                        "policy",
+                                                        "policyStatus",
+                                                        "publicAccessBlock",
+                                                        "renameObject",
+                                                        "replication",
+                                                        "requestPayment",
+                                                        "restore",
+                                                        "retention",
+                                                        "select",
+                                                        "session",
+                                                        "tagging",
+                                                        "torrent",
+                                                        "versioning",
+                                                        "versions",
+                                                        "website"};
 
 // The bucket of a virtual-host style Host header, or "".
 std::string BucketOfHost(
@@ -24,8 +45,8 @@ std::string BucketOfHost(
     const std::function<bool(const std::string&)>& has_bucket) {
   const std::string host = request.HeaderOr("host", "");
   // A bucket's own name may hold dots: the longest that exists wins.
-  for (std::size_t dot = host.rfind('.');
-       dot != std::string::npos && dot > 0; dot = host.rfind('.', dot - 1)) {
+  for (std::size_t dot = host.rfind('.'); dot != std::string::npos && dot > 0;
+       dot = host.rfind('.', dot - 1)) {
     const std::string candidate = host.substr(0, dot);
     if (has_bucket(candidate)) return candidate;
   }
@@ -67,16 +88,26 @@ OperationKind KindOfObject(const Request& request) {
 
 std::string_view NameOf(OperationKind kind) {
   constexpr std::array<std::string_view, kOperationKinds> kNames = {
-      "Unknown",          "ListBuckets",
-      "HeadBucket",       "CreateBucket",
-      "DeleteBucket",     "GetBucketLocation",
-      "ListObjects",      "ListObjectsV2",
-      "DeleteObjects",    "HeadObject",
-      "GetObject",        "PutObject",
-      "CopyObject",       "DeleteObject",
-      "CreateMultipartUpload",   "UploadPart",
-      "UploadPartCopy",          "CompleteMultipartUpload",
-      "AbortMultipartUpload",    "ListParts",
+      "Unknown",
+      "ListBuckets",
+      "HeadBucket",
+      "CreateBucket",
+      "DeleteBucket",
+      "GetBucketLocation",
+      "ListObjects",
+      "ListObjectsV2",
+      "DeleteObjects",
+      "HeadObject",
+      "GetObject",
+      "PutObject",
+      "CopyObject",
+      "DeleteObject",
+      "CreateMultipartUpload",
+      "UploadPart",
+      "UploadPartCopy",
+      "CompleteMultipartUpload",
+      "AbortMultipartUpload",
+      "ListParts",
       "ListMultipartUploads"};
   return kNames[static_cast<std::size_t>(kind)];
 }

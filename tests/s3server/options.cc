@@ -8,7 +8,8 @@ CommandLine ParseCommandLine(int argc, char** argv) {
   Options options;
   CLI::App app(
       "An S3 server in memory, for tests, the demo and benchmarks. It prints\n"
-      "'listening http://HOST:PORT' when it is ready, and serves until SIGTERM\n"
+      "'listening http://HOST:PORT' when it is ready, and serves until "
+      "SIGTERM\n"
       "or SIGINT. Faults and statistics are under /_control/ (see "
       "control_api.h).");
   app.add_option("--host", options.host, "Address to listen on")
@@ -45,9 +46,9 @@ CommandLine ParseCommandLine(int argc, char** argv) {
   auto* cert = app.add_option("--tls-cert", options.tls_cert,
                               "Serve https with this certificate chain (PEM)")
                    ->check(CLI::ExistingFile);
-  auto* key = app.add_option("--tls-key", options.tls_key,
-                             "Key of --tls-cert (PEM)")
-                  ->check(CLI::ExistingFile);
+  auto* key =
+      app.add_option("--tls-key", options.tls_key, "Key of --tls-cert (PEM)")
+          ->check(CLI::ExistingFile);
   cert->needs(key);
   key->needs(cert);
   app.add_option("--tls-self-signed", options.tls_self_signed,

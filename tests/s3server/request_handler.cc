@@ -25,7 +25,8 @@ bool KeepsAlive(const Request& request) {
 }
 
 bool IsObjectData(OperationKind kind) {
-  return kind == OperationKind::kPutObject || kind == OperationKind::kUploadPart;
+  return kind == OperationKind::kPutObject ||
+         kind == OperationKind::kUploadPart;
 }
 
 bool BreaksBody(const std::optional<Fault>& fault) {
@@ -73,10 +74,9 @@ RequestHandler::After RequestHandler::ServeControl(Request* request) {
 }
 
 RequestHandler::After RequestHandler::ServeS3(Request* request) {
-  const auto identified =
-      Identify(*request, [this](const std::string& bucket) {
-        return shared_.table.HasBucket(bucket);
-      });
+  const auto identified = Identify(*request, [this](const std::string& bucket) {
+    return shared_.table.HasBucket(bucket);
+  });
   const Operation operation = identified.value_or(Operation{});
   Statistics::Record record;
   record.bucket = operation.bucket;
@@ -113,8 +113,7 @@ RequestHandler::After RequestHandler::ServeS3(Request* request) {
   if (read != ReadResult::kOk) return finish(SendComplaint(read));
 
   const std::int64_t latency = shared_.plan.latency_ms.load();
-  if (latency > 0 &&
-      !shared_.plan.Sleep(std::chrono::milliseconds(latency))) {
+  if (latency > 0 && !shared_.plan.Sleep(std::chrono::milliseconds(latency))) {
     return finish(After::kAbandon);
   }
   const bool holds = fault && fault->action == FaultAction::kHold;
@@ -166,8 +165,9 @@ ReadResult RequestHandler::Receive(const Operation& operation,
     auto decoded = DecodeAwsChunked(request->body);
     const std::string* length = request->Header("x-amz-decoded-content-length");
     if (decoded && length && *length != std::to_string(decoded->size())) {
-      decoded = Refuse(400, "IncompleteBody",
-                       "The decoded length is not x-amz-decoded-content-length");
+      decoded =
+          Refuse(400, "IncompleteBody",
+                 "The decoded length is not x-amz-decoded-content-length");
     }
     if (!decoded) {
       *refusal = decoded.error();
@@ -242,8 +242,8 @@ RequestHandler::After RequestHandler::SendReply(
       }
     }
     if (!head) {
-      response.body = Content::FromString(ErrorDocument(
-          error, request.path, response.headers.front().second));
+      response.body = Content::FromString(
+          ErrorDocument(error, request.path, response.headers.front().second));
     }
   }
   std::optional<std::uint64_t> stop_at;
@@ -256,10 +256,9 @@ RequestHandler::After RequestHandler::SendReply(
         break;
       case FaultAction::kCorruptRange:
         if (response.status == 206) {
-          response.Set("Content-Range", "bytes 1-" +
-                                            std::to_string(
-                                                response.body.size()) +
-                                            "/99999999999");
+          response.Set("Content-Range",
+                       "bytes 1-" + std::to_string(response.body.size()) +
+                           "/99999999999");
         }
         break;
       case FaultAction::kCorruptETag:
@@ -314,10 +313,10 @@ void RequestHandler::Decorate(const Request& request, Response* response) {
                            {"x-amz-request-id", NextRequestId()});
   response->Set("x-amz-id-2", "s3server");
   response->Set("Server", "ckptfs-s3server");
-  response->Set("Date",
-                HttpDate(std::chrono::system_clock::now() +
-                         std::chrono::seconds(
-                             shared_.plan.clock_offset_s.load())));
+  response->Set(
+      "Date",
+      HttpDate(std::chrono::system_clock::now() +
+               std::chrono::seconds(shared_.plan.clock_offset_s.load())));
   if (!KeepsAlive(request)) response->Set("Connection", "close");
 }
 

@@ -48,7 +48,8 @@ class RequestHandler {
                                      Request* request, std::string* etag);
   Reply<Response> Answer(const std::optional<Fault>& fault, const Call& call);
   After SendReply(const Request& request, Reply<Response> reply,
-                  const std::optional<Fault>& fault, Statistics::Record* record);
+                  const std::optional<Fault>& fault,
+                  Statistics::Record* record);
   // For requests that cannot be understood or received; ends the connection.
   After SendComplaint(HttpConnection::ReadResult result);
   void Decorate(const Request& request, Response* response);

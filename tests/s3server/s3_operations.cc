@@ -52,9 +52,10 @@ Reply<Metadata> MetadataOf(const Request& request) {
     std::string& value = coding->second;
     if (value.starts_with("aws-chunked")) {
       const std::size_t comma = value.find(',');
-      value = comma == std::string::npos
-                  ? ""
-                  : std::string(Trim(std::string_view(value).substr(comma + 1)));
+      value =
+          comma == std::string::npos
+              ? ""
+              : std::string(Trim(std::string_view(value).substr(comma + 1)));
       if (value.empty()) metadata.headers.erase(coding);
     }
   }
@@ -81,46 +82,31 @@ std::string ListedName(const Request& request, std::string_view name) {
 
 Reply<Response> S3Operations::Execute(const Call& call) const {
   switch (call.operation.kind) {
-    case OperationKind::kListBuckets:
-      return ListBuckets();
-    case OperationKind::kHeadBucket:
-      return HeadBucket(call);
-    case OperationKind::kCreateBucket:
-      return CreateBucket(call);
-    case OperationKind::kDeleteBucket:
-      return DeleteBucket(call);
-    case OperationKind::kGetBucketLocation:
-      return GetBucketLocation(call);
+    case OperationKind::kListBuckets: return ListBuckets();
+    case OperationKind::kHeadBucket: return HeadBucket(call);
+    case OperationKind::kCreateBucket: return CreateBucket(call);
+    case OperationKind::kDeleteBucket: return DeleteBucket(call);
+    case OperationKind::kGetBucketLocation: return GetBucketLocation(call);
     case OperationKind::kListObjects:
-    case OperationKind::kListObjectsV2:
-      return ListObjects(call);
-    case OperationKind::kDeleteObjects:
-      return DeleteObjects(call);
+    case OperationKind::kListObjectsV2: return ListObjects(call);
+    case OperationKind::kDeleteObjects: return DeleteObjects(call);
     case OperationKind::kHeadObject:
-    case OperationKind::kGetObject:
-      return GetObject(call);
-    case OperationKind::kPutObject:
-      return PutObject(call);
-    case OperationKind::kCopyObject:
-      return CopyObject(call);
-    case OperationKind::kDeleteObject:
-      return DeleteObject(call);
+    case OperationKind::kGetObject: return GetObject(call);
+    case OperationKind::kPutObject: return PutObject(call);
+    case OperationKind::kCopyObject: return CopyObject(call);
+    case OperationKind::kDeleteObject: return DeleteObject(call);
     case OperationKind::kCreateMultipartUpload:
       return CreateMultipartUpload(call);
-    case OperationKind::kUploadPart:
-      return UploadPart(call);
-    case OperationKind::kUploadPartCopy:
-      return UploadPartCopy(call);
+    case OperationKind::kUploadPart: return UploadPart(call);
+    case OperationKind::kUploadPartCopy: return UploadPartCopy(call);
     case OperationKind::kCompleteMultipartUpload:
       return CompleteMultipartUpload(call);
     case OperationKind::kAbortMultipartUpload:
       return AbortMultipartUpload(call);
-    case OperationKind::kListParts:
-      return ListParts(call);
+    case OperationKind::kListParts: return ListParts(call);
     case OperationKind::kListMultipartUploads:
       return ListMultipartUploads(call);
-    case OperationKind::kUnknown:
-      break;
+    case OperationKind::kUnknown: break;
   }
   return Refuse(405, "MethodNotAllowed", "No such operation.");
 }

@@ -20,8 +20,7 @@ using CertificatePtr = std::unique_ptr<X509, decltype(&X509_free)>;
 
 KeyPtr NewKey() { return KeyPtr(EVP_EC_gen("P-256"), &EVP_PKEY_free); }
 
-bool AddExtension(X509* certificate, X509* issuer, int nid,
-                  const char* value) {
+bool AddExtension(X509* certificate, X509* issuer, int nid, const char* value) {
   X509V3_CTX context;
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
   const std::unique_ptr<X509_EXTENSION, decltype(&X509_EXTENSION_free)>
@@ -46,10 +45,9 @@ CertificatePtr NewCertificate(EVP_PKEY* key, const char* name) {
       !X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -kOneHour) ||
       !X509_gmtime_adj(X509_getm_notAfter(certificate.get()), kTenDays) ||
       X509_set_pubkey(certificate.get(), key) != 1 ||
-      X509_NAME_add_entry_by_txt(X509_get_subject_name(certificate.get()),
-                                 "CN", MBSTRING_ASC,
-                                 reinterpret_cast<const unsigned char*>(name),
-                                 -1, -1, 0) != 1) {
+      X509_NAME_add_entry_by_txt(
+          X509_get_subject_name(certificate.get()), "CN", MBSTRING_ASC,
+          reinterpret_cast<const unsigned char*>(name), -1, -1, 0) != 1) {
     certificate.reset();
   }
   return certificate;
@@ -61,8 +59,8 @@ struct CloseFile {
 
 template <class WriteTo>
 bool WritePem(const std::string& path, mode_t mode, WriteTo write_to) {
-  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
-                        mode);
+  const int fd =
+      ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
   if (fd < 0) return false;
   const std::unique_ptr<FILE, CloseFile> file(::fdopen(fd, "w"));
   if (!file) {

@@ -103,8 +103,8 @@ tl::expected<void, std::string> Server::Listen() {
   ::setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   if (::bind(listener_, address->ai_addr, address->ai_addrlen) != 0 ||
       ::listen(listener_, SOMAXCONN) != 0) {
-    return tl::unexpected(Errno(options_.host + ":" +
-                                std::to_string(options_.port)));
+    return tl::unexpected(
+        Errno(options_.host + ":" + std::to_string(options_.port)));
   }
   sockaddr_storage bound{};
   socklen_t size = sizeof(bound);

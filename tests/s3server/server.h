@@ -46,7 +46,7 @@ class Server {
 
  private:
   struct Worker {
-    int socket = -1;  // -1: closed; guarded by mu_
+    int socket = -1;    // -1: closed; guarded by mu_
     bool done = false;  // guarded by mu_
     std::thread thread;
   };

@@ -22,9 +22,9 @@ void Statistics::Counter::Reset() {
 }
 
 nlohmann::json Statistics::Counter::ToJson() const {
-  return {{"requests", requests},           {"errors", errors},
-          {"in_flight", in_flight},         {"max_in_flight", max_in_flight},
-          {"bytes_in", bytes_in},           {"bytes_out", bytes_out}};
+  return {{"requests", requests},   {"errors", errors},
+          {"in_flight", in_flight}, {"max_in_flight", max_in_flight},
+          {"bytes_in", bytes_in},   {"bytes_out", bytes_out}};
 }
 
 void Statistics::ConnectionOpened() {

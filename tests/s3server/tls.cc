@@ -64,8 +64,8 @@ tl::expected<std::unique_ptr<TlsContext>, std::string> TlsContext::FromFiles(
   std::unique_ptr<SSL_CTX, Free> context(SSL_CTX_new(TLS_server_method()));
   if (!context) return tl::unexpected("TLS: " + OpensslMessage());
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
-  if (SSL_CTX_use_certificate_chain_file(context.get(),
-                                         certificate.c_str()) != 1) {
+  if (SSL_CTX_use_certificate_chain_file(context.get(), certificate.c_str()) !=
+      1) {
     return tl::unexpected(certificate + ": " + OpensslMessage());
   }
   if (SSL_CTX_use_PrivateKey_file(context.get(), key.c_str(),
@@ -78,7 +78,8 @@ tl::expected<std::unique_ptr<TlsContext>, std::string> TlsContext::FromFiles(
 
 std::unique_ptr<Stream> TlsContext::Accept(int socket) const {
   std::unique_ptr<SSL, TlsStream::Free> ssl(SSL_new(context_.get()));
-  if (!ssl || SSL_set_fd(ssl.get(), socket) != 1 || SSL_accept(ssl.get()) != 1) {
+  if (!ssl || SSL_set_fd(ssl.get(), socket) != 1 ||
+      SSL_accept(ssl.get()) != 1) {
     ERR_clear_error();
     return nullptr;
   }

@@ -6,8 +6,9 @@ namespace ckptfs::s3server {
 namespace {
 
 TEST(AwsChunkedTest, JoinsChunksAndDropsTrailers) {
-  const auto decoded = DecodeAwsChunked(Content::FromString(
-      "3\r\nabc\r\nB\r\ndefghijklmn\r\n0\r\nx-amz-checksum-crc32:AAAA\r\n\r\n"));
+  const auto decoded = DecodeAwsChunked(
+      Content::FromString("3\r\nabc\r\nB\r\ndefghijklmn\r\n0\r\nx-amz-checksum-"
+                          "crc32:AAAA\r\n\r\n"));
   ASSERT_TRUE(decoded);
   EXPECT_EQ(decoded->ToString(), "abcdefghijklmn");
 }

@@ -34,9 +34,8 @@ TEST(ByteRangeTest, RefusesWhatIsBehindTheEnd) {
 }
 
 TEST(ByteRangeTest, IgnoresWhatIsNoSingleRange) {
-  for (const char* header :
-       {"", "bytes=", "bytes=-", "bytes=a-b", "bytes=5-3", "items=0-1",
-        "bytes=0-1,4-5", "bytes=1"}) {
+  for (const char* header : {"", "bytes=", "bytes=-", "bytes=a-b", "bytes=5-3",
+                             "items=0-1", "bytes=0-1,4-5", "bytes=1"}) {
     EXPECT_EQ(ParseRange(header, 10).kind, Kind::kWhole) << header;
   }
 }
@@ -46,8 +45,8 @@ TEST(ByteRangeTest, CopyRangesAreExact) {
   ASSERT_TRUE(range);
   EXPECT_EQ(range->first, 2u);
   EXPECT_EQ(range->length, 8u);
-  for (const char* header :
-       {"bytes=2-10", "bytes=2-", "bytes=-2", "bytes=5-4", "2-9", "bytes=x-y"}) {
+  for (const char* header : {"bytes=2-10", "bytes=2-", "bytes=-2", "bytes=5-4",
+                             "2-9", "bytes=x-y"}) {
     EXPECT_FALSE(ParseCopyRange(header, 10)) << header;
   }
 }

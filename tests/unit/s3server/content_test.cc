@@ -21,8 +21,8 @@ TEST(PatternTest, WordsAreAsDocumented) {
 
 TEST(PatternTest, BlockServesTheSameBytesAsFill) {
   PatternBlock block;
-  const std::uint64_t offsets[] = {0, 7, 4093, kPatternBlockBytes - 5,
-                                   9 * kPatternBlockBytes + 12345, 3};
+  const std::uint64_t offsets[] = {
+      0, 7, 4093, kPatternBlockBytes - 5, 9 * kPatternBlockBytes + 12345, 3};
   for (const std::uint64_t offset : offsets) {
     const PatternBlock::Bytes bytes = block.At(offset);
     ASSERT_EQ(bytes.size, kPatternBlockBytes - offset % kPatternBlockBytes);
@@ -55,17 +55,15 @@ TEST(ContentTest, SlicesAcrossPieces) {
 
 TEST(ContentTest, SlicesShareTheBytes) {
   const Content content = Joined();
-  EXPECT_EQ(content.Slice(1, 1).pieces()[0].buffer,
-            content.pieces()[0].buffer);
+  EXPECT_EQ(content.Slice(1, 1).pieces()[0].buffer, content.pieces()[0].buffer);
 }
 
 TEST(ContentTest, SliceOfThePatternKeepsItsPlace) {
   const Content content = Content::Pattern(0, 3 * kPatternBlockBytes);
   std::string expected(kPatternBlockBytes + 10, '\0');
   FillPattern(kPatternBlockBytes - 5, expected.data(), expected.size());
-  EXPECT_EQ(
-      content.Slice(kPatternBlockBytes - 5, expected.size()).ToString(),
-      expected);
+  EXPECT_EQ(content.Slice(kPatternBlockBytes - 5, expected.size()).ToString(),
+            expected);
 }
 
 TEST(ContentTest, AsPatternStartsAtZero) {

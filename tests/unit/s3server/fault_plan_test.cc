@@ -57,8 +57,9 @@ TEST(FaultPlanTest, UsedUpFaultsLeaveTheNextInCharge) {
 
 TEST(FaultPlanTest, ReadsAllParameters) {
   FaultPlan plan;
-  Add(plan, "action=reset&at_byte=17&side=response&status=418&code=Tea"
-            "&when=after");
+  Add(plan,
+      "action=reset&at_byte=17&side=response&status=418&code=Tea"
+      "&when=after");
   const auto fault = plan.Take(Part(1));
   ASSERT_TRUE(fault);
   EXPECT_EQ(fault->at_byte, 17u);

@@ -24,8 +24,8 @@ TEST(ParseHeadTest, ReadsLineQueryAndHeaders) {
 
 TEST(ParseHeadTest, RefusesWhatIsNotHttp) {
   for (const char* head :
-       {"", "GET", "GET /", "GET / HTTP/2.0", "GET / HTTP/1.0", "GET b HTTP/1.1",
-        "GET /?a=%zz HTTP/1.1", "GET / HTTP/1.1\r\nno colon",
+       {"", "GET", "GET /", "GET / HTTP/2.0", "GET / HTTP/1.0",
+        "GET b HTTP/1.1", "GET /?a=%zz HTTP/1.1", "GET / HTTP/1.1\r\nno colon",
         "GET / HTTP/1.1\r\n: v", "\x16\x03\x01"}) {
     EXPECT_FALSE(ParseHead(head)) << head;
   }

@@ -128,8 +128,8 @@ TEST_F(ObjectTableTest, ListsByPrefixAndDelimiter) {
 }
 
 TEST_F(ObjectTableTest, PagesAreWholeWhateverTheirSize) {
-  for (const char* key : {"a/1", "a/2", "b", "c/1", "d", "e/\xff", "e/\xff\xff",
-                          "f"}) {
+  for (const char* key :
+       {"a/1", "a/2", "b", "c/1", "d", "e/\xff", "e/\xff\xff", "f"}) {
     Put(key, "x");
   }
   for (std::size_t size = 1; size <= 7; ++size) {
@@ -143,8 +143,8 @@ TEST_F(ObjectTableTest, PagesAreWholeWhateverTheirSize) {
       more = page.truncated;
       query.after = page.last;
     }
-    EXPECT_THAT(names, testing::UnorderedElementsAre("a/", "b", "c/", "d", "e/",
-                                                     "f"));
+    EXPECT_THAT(names,
+                testing::UnorderedElementsAre("a/", "b", "c/", "d", "e/", "f"));
   }
 }
 
@@ -244,9 +244,9 @@ TEST(OpaqueObjectTableTest, DiscardedPartsReadAsOnePattern) {
   const std::string id = *table.CreateUpload("b", "k", {}, kNow);
   std::vector<NamedPart> parts;
   for (const int number : {1, 2}) {
-    parts.push_back({number, *table.PutPart("b", "k", id, number,
-                                            Content::Pattern(0, 5000), "",
-                                            kNow)});
+    parts.push_back(
+        {number, *table.PutPart("b", "k", id, number, Content::Pattern(0, 5000),
+                                "", kNow)});
   }
   const auto object = table.CompleteUpload("b", "k", id, parts, {}, kNow);
   ASSERT_TRUE(object);

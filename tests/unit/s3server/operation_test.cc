@@ -38,9 +38,9 @@ TEST(IdentifyTest, NamesEachOperation) {
   EXPECT_EQ(NameOfLine("DELETE /b/k"), "DeleteObject");
   EXPECT_EQ(NameOfLine("POST /b/k?uploads"), "CreateMultipartUpload");
   EXPECT_EQ(NameOfLine("PUT /b/k?partNumber=1&uploadId=u"), "UploadPart");
-  EXPECT_EQ(NameOfLine("PUT /b/k?partNumber=1&uploadId=u",
-                       "x-amz-copy-source: /b/j"),
-            "UploadPartCopy");
+  EXPECT_EQ(
+      NameOfLine("PUT /b/k?partNumber=1&uploadId=u", "x-amz-copy-source: /b/j"),
+      "UploadPartCopy");
   EXPECT_EQ(NameOfLine("POST /b/k?uploadId=u"), "CompleteMultipartUpload");
   EXPECT_EQ(NameOfLine("DELETE /b/k?uploadId=u"), "AbortMultipartUpload");
   EXPECT_EQ(NameOfLine("GET /b/k?uploadId=u"), "ListParts");

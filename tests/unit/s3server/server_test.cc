@@ -127,8 +127,7 @@ TEST_F(ServerTest, AnswersExpect) {
 TEST_F(ServerTest, RefusesWhatIsNotHttp) {
   Start();
   for (const char* bytes :
-       {"hello\r\n\r\n",
-        "PUT /b/k HTTP/1.1\r\nContent-Length: x\r\n\r\n",
+       {"hello\r\n\r\n", "PUT /b/k HTTP/1.1\r\nContent-Length: x\r\n\r\n",
         "PUT /b/k HTTP/1.1\r\nContent-Length: 1\r\n"
         "Transfer-Encoding: chunked\r\n\r\n",
         "PUT /b/k HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
@@ -151,8 +150,8 @@ TEST_F(ServerTest, UnfinishedBodyPublishesNothing) {
 
 TEST_F(ServerTest, ResetsAtTheByteAskedFor) {
   Start();
-  ASSERT_TRUE(server_->plan().Add(
-      *ParseQuery("op=GetObject&action=reset&at_byte=4")));
+  ASSERT_TRUE(
+      server_->plan().Add(*ParseQuery("op=GetObject&action=reset&at_byte=4")));
   server_->table().Put("b", "k", Content::FromString("0123456789"), "", {}, {},
                        {});
   int error = 0;
@@ -165,8 +164,8 @@ TEST_F(ServerTest, ResetsAtTheByteAskedFor) {
 
 TEST_F(ServerTest, LosesTheReplyButDoesTheWork) {
   Start();
-  ASSERT_TRUE(server_->plan().Add(
-      *ParseQuery("op=PutObject&action=lose_reply")));
+  ASSERT_TRUE(
+      server_->plan().Add(*ParseQuery("op=PutObject&action=lose_reply")));
   EXPECT_EQ(Exchange("PUT /b/k HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n"
                      "\r\nx"),
             "");
@@ -192,8 +191,8 @@ TEST_F(ServerTest, PacesConnections) {
   Start(options);
   server_->table().Put("b", "k", Content::Pattern(0, 1 << 20), "", {}, {}, {});
   const auto start = std::chrono::steady_clock::now();
-  const std::string reply = Exchange(
-      "GET /b/k HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+  const std::string reply =
+      Exchange("GET /b/k HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
   const auto took = std::chrono::steady_clock::now() - start;
   EXPECT_GT(reply.size(), std::size_t{1} << 20);
   // A quarter of a second is due; a slow machine may take any longer.

@@ -12,10 +12,10 @@ constexpr char kEmptySha256[] =
     "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
 SigV4Verifier Verifier(std::string token = "") {
-  return SigV4Verifier({"AKIAIOSFODNN7EXAMPLE",
-                        "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
-                        std::move(token)},
-                       "us-east-1");
+  return SigV4Verifier(
+      {"AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+       std::move(token)},
+      "us-east-1");
 }
 
 SystemTime Now() { return *ParseAmzDate("20130524T000300Z"); }
@@ -87,7 +87,8 @@ TEST(SigV4VerifierTest, QueryWithoutValueExample) {
 
 TEST(SigV4VerifierTest, ListObjectsExample) {
   // The order of the query does not matter to the signature.
-  for (const char* target : {"/?max-keys=2&prefix=J", "/?prefix=J&max-keys=2"}) {
+  for (const char* target :
+       {"/?max-keys=2&prefix=J", "/?prefix=J&max-keys=2"}) {
     const Request request = *ParseHead(
         "GET " + std::string(target) +
         " HTTP/1.1\r\n"

@@ -53,8 +53,7 @@ TEST(XmlTest, WritesWhatItCanReadBack) {
   ASSERT_TRUE(root);
   EXPECT_EQ(root->name, "Root");
   ASSERT_TRUE(root->Child("Item"));
-  EXPECT_EQ(root->Child("Item")->ChildText("Key"),
-            "a&b<c>\"d' \t\n \xc3\xa9");
+  EXPECT_EQ(root->Child("Item")->ChildText("Key"), "a&b<c>\"d' \t\n \xc3\xa9");
   EXPECT_TRUE(root->Child("Item")->Child("Empty"));
   EXPECT_FALSE(root->Child("Item")->Child("Other"));
 }
