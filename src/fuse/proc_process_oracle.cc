@@ -2,9 +2,15 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <string_view>
 #include <system_error>
@@ -16,6 +22,32 @@
 namespace ckptfs::fuse {
 
 namespace {
+
+// On recent kernels (seen on 6.18.44) reading the stat file of a process takes
+// its exec_update_lock, as every file that checks ptrace access may. execve(2)
+// holds that lock while it closes the close-on-exec descriptors: a FLUSH from
+// there would wait for the oracle, which would wait for the lock. This is no
+// rarity: each subprocess of a Python program gets there with copies of the
+// parent's open files. Hence
+//   - what can be read from the status file is read there: it takes no lock;
+//   - stat and fdinfo are read only for a caller that is not in execve. A
+//     caller that is in close() or exit keeps the other threads of its group
+//     from getting that far: execve first waits for them to end.
+
+constexpr long kPidFsMagic = 0x50494446;  // linux/magic.h of Linux 6.9
+
+// The inode number of a pidfd of the group, 0 where it does not tell groups
+// apart. Needs no permission on the process.
+std::uint64_t PidfdInode(pid_t tgid) {
+  const int fd = static_cast<int>(syscall(SYS_pidfd_open, tgid, 0));
+  if (fd < 0) return 0;
+  struct statfs fs_info{};
+  struct stat info{};
+  const bool unique = fstatfs(fd, &fs_info) == 0 &&
+                      fs_info.f_type == kPidFsMagic && fstat(fd, &info) == 0;
+  close(fd);
+  return unique ? info.st_ino : 0;
+}
 
 struct DirectoryCloser {
   void operator()(DIR* d) const { closedir(d); }
@@ -66,13 +98,19 @@ bool ForEachEntry(const std::string& path, Visit visit) {
 }  // namespace
 
 struct ProcProcessOracle::State {
-  explicit State(std::string root) : proc_root(std::move(root)) {}
+  explicit State(Options o) : options(std::move(o)) {}
 
-  const std::string proc_root;
+  const Options options;
   std::atomic<bool> warned = false;
+  std::mutex mu;  // leaf
+  // Start times of groups that were asked for, for those found in execve on
+  // kernels without pidfd inodes. Guarded by mu.
+  std::map<pid_t, std::uint64_t> known_start_times;
+  static constexpr std::size_t kMaxKnown = 4096;
 
   std::string Path(pid_t pid, std::string_view file) const {
-    return proc_root + "/" + std::to_string(pid) + "/" + std::string(file);
+    return options.proc_root + "/" + std::to_string(pid) + "/" +
+           std::string(file);
   }
 
   void NoteUnreadable(const std::string& path, int error) {
@@ -85,7 +123,18 @@ struct ProcProcessOracle::State {
                "whose writer is killed may be published as it is then");
   }
 
-  std::optional<ProcStat> ReadStat(const std::string& path) {
+  std::optional<ProcStatus> ReadStatus(pid_t pid) {
+    const std::string path = Path(pid, "status");
+    const std::optional<std::string> text = ReadProcFile(path);
+    if (!text.has_value()) {
+      NoteUnreadable(path, errno);
+      return {};
+    }
+    return ParseProcStatus(*text);
+  }
+
+  std::optional<ProcStat> ReadStat(pid_t tgid) {
+    const std::string path = Path(tgid, "stat");
     const std::optional<std::string> text = ReadProcFile(path);
     if (!text.has_value()) {
       NoteUnreadable(path, errno);
@@ -94,33 +143,31 @@ struct ProcProcessOracle::State {
     return ParseProcStat(*text);
   }
 
-  fs::ProcessGroup GroupOf(pid_t tid) {
-    if (tid <= 0) return {};
-    const std::string path = Path(tid, "status");
-    const std::optional<std::string> status = ReadProcFile(path);
-    if (!status.has_value()) {
-      NoteUnreadable(path, errno);
-      return {};
+  // The group of a thread with this status.
+  fs::ProcessGroup Identify(const ProcStatus& status) {
+    if (options.use_pidfd) {
+      const std::uint64_t ino = PidfdInode(status.tgid);
+      if (ino != 0) return {status.tgid, ino};
     }
-    const std::optional<pid_t> tgid = ParseTgid(*status);
-    if (!tgid.has_value()) return {};
-    const std::optional<ProcStat> stat = ReadStat(Path(*tgid, "stat"));
+    if (status.in_exec) {
+      // A group that was never asked for has not opened anything; 0 is no start
+      // time, so it equals none that has.
+      std::lock_guard lock(mu);
+      const auto it = known_start_times.find(status.tgid);
+      return {status.tgid, it == known_start_times.end() ? 0 : it->second};
+    }
+    const std::optional<ProcStat> stat = ReadStat(status.tgid);
     if (!stat.has_value()) return {};
-    return {*tgid, stat->start_time};
+    std::lock_guard lock(mu);
+    if (known_start_times.size() >= kMaxKnown) known_start_times.clear();
+    known_start_times[status.tgid] = stat->start_time;
+    return {status.tgid, stat->start_time};
   }
 
-  // The thread that sends the FLUSH must be ending, and its group by a signal.
-  // The exit code alone will not do: for a group that is stopped, the field
-  // holds the stopping signal (do_task_stat, fs/proc/array.c), and one that is
-  // killed in close() has finished with the file.
-  bool DyingBySignal(pid_t tgid, pid_t tid) {
-    const std::optional<ProcStat> thread =
-        ReadStat(Path(tgid, "task/" + std::to_string(tid) + "/stat"));
-    if (!thread.has_value() || !IsExiting(*thread)) return false;
-    // In the group's own file the field is the code of the whole group.
-    const std::optional<ProcStat> group = ReadStat(Path(tgid, "stat"));
-    // The low seven bits are the signal, as in wait(2).
-    return group.has_value() && (group->exit_code & 0x7f) != 0;
+  fs::ProcessGroup GroupOf(pid_t tid) {
+    if (tid <= 0) return {};
+    const std::optional<ProcStatus> status = ReadStatus(tid);
+    return status.has_value() ? Identify(*status) : fs::ProcessGroup{};
   }
 
   // Reads the descriptors of the *thread*: those of a group whose first thread
@@ -143,43 +190,60 @@ struct ProcProcessOracle::State {
   }
 
   fs::FlushWitness Witness(pid_t tid, fs::InodeNumber ino) {
+    if (tid <= 0) return {};
+    const std::optional<ProcStatus> status = ReadStatus(tid);
+    if (!status.has_value()) return {};
     fs::FlushWitness witness;
-    witness.group = GroupOf(tid);
-    if (!witness.group.known()) return witness;
-    witness.dying_by_signal = DyingBySignal(witness.group.tgid, tid);
-    witness.has_other_writable_descriptor = HasWritableDescriptor(tid, ino);
+    witness.group = Identify(*status);
+    if (!status->has_memory) {
+      // The thread is ending, and its descriptors with it. The exit code alone
+      // will not do: for a group that is stopped, the field holds the stopping
+      // signal (do_task_stat, fs/proc/array.c), and one that is killed in
+      // close() has finished with the file. In the group's own file the code
+      // is that of the whole group; its low seven bits are the signal, as in
+      // wait(2).
+      const std::optional<ProcStat> group = ReadStat(status->tgid);
+      witness.dying_by_signal =
+          group.has_value() && (group->exit_code & 0x7f) != 0;
+    } else if (!status->in_exec) {
+      witness.has_other_writable_descriptor = HasWritableDescriptor(tid, ino);
+    }
     return witness;
   }
 
   bool IsAlive(fs::ProcessGroup group) {
     if (!group.known()) return true;  // what cannot be seen counts as living
-    const std::string path = Path(group.tgid, "stat");
+    const std::string path = Path(group.tgid, "status");
     const std::optional<std::string> text = ReadProcFile(path);
     if (!text.has_value()) {
       const int error = errno;
       NoteUnreadable(path, error);
       return error != ENOENT && error != ESRCH;
     }
-    const std::optional<ProcStat> leader = ParseProcStat(*text);
+    const std::optional<ProcStatus> leader = ParseProcStatus(*text);
     if (!leader.has_value()) return true;
-    if (leader->start_time != group.start_time) return false;
-    if (!IsExiting(*leader)) return true;
+    const fs::ProcessGroup now = Identify(*leader);
+    if (now.known() && now != group) return false;
+    if (leader->has_memory) return true;
     // The first thread may end before the others (pthread_exit in main).
     bool living = false;
     ForEachEntry(Path(group.tgid, "task"), [&](int dir, const char* name) {
-      const std::string file = std::string(name) + "/stat";
+      const std::string file = std::string(name) + "/status";
       const std::optional<std::string> thread = ReadProcFile(dir, file.c_str());
-      const std::optional<ProcStat> stat =
-          thread.has_value() ? ParseProcStat(*thread) : std::nullopt;
-      living = stat.has_value() && !IsExiting(*stat);
+      const std::optional<ProcStatus> status =
+          thread.has_value() ? ParseProcStatus(*thread) : std::nullopt;
+      living = status.has_value() && status->has_memory;
       return !living;
     });
     return living;
   }
 };
 
-ProcProcessOracle::ProcProcessOracle(Executor& work, std::string proc_root)
-    : work_(work), state_(std::make_shared<State>(std::move(proc_root))) {}
+ProcProcessOracle::ProcProcessOracle(Executor& work)
+    : ProcProcessOracle(work, Options()) {}
+
+ProcProcessOracle::ProcProcessOracle(Executor& work, Options options)
+    : work_(work), state_(std::make_shared<State>(std::move(options))) {}
 
 Future<fs::ProcessGroup> ProcProcessOracle::GroupOf(pid_t tid) {
   Promise<fs::ProcessGroup> promise;

@@ -3,7 +3,6 @@
 
 #include <ckptfs/executor.h>
 
-#include <atomic>
 #include <memory>
 #include <string>
 
@@ -15,16 +14,25 @@ namespace ckptfs::fuse {
 // cannot be seen (EPERM, hidepid, another pid namespace, gone) counts as an
 // unknown, living process without other descriptors; that /proc is closed to us
 // is logged once.
+//
+// Where pidfds have inode numbers of their own (Linux 6.9), these stand in
+// ProcessGroup::start_time instead: unique while the machine runs, and readable
+// in the middle of an execve.
 class ProcProcessOracle final : public fs::ProcessOracle {
  public:
-  // `proc_root` is another directory in tests alone.
-  explicit ProcProcessOracle(Executor& work, std::string proc_root = "/proc");
+  struct Options {
+    std::string proc_root = "/proc";
+    bool use_pidfd = true;  // false: as on kernels before 6.9
+  };
+
+  explicit ProcProcessOracle(Executor& work);
+  ProcProcessOracle(Executor& work, Options options);
 
   Future<fs::ProcessGroup> GroupOf(pid_t tid) override;
   // A descriptor that a process closes itself counts as closed by the living,
   // also if a signal kills the process while it waits in close(): the program
-  // had finished with the file. Dying by a signal is the end of the thread
-  // (PF_EXITING) in a group whose exit code names a signal.
+  // had finished with the file. Dying by a signal is the end of the thread in a
+  // group whose exit code names a signal.
   Future<fs::FlushWitness> WitnessFlush(pid_t tid,
                                         fs::InodeNumber ino) override;
   Future<bool> IsAlive(fs::ProcessGroup group) override;

@@ -53,18 +53,24 @@ std::optional<ProcStat> ParseProcStat(std::string_view text) {
     text.remove_prefix(end);
   }
   if (fields.size() < 50 || fields[0].size() != 1) return {};
-  const auto flags = ParseNumber<unsigned>(fields[9 - 3]);
-  const auto threads = ParseNumber<int>(fields[20 - 3]);
   const auto start_time = ParseNumber<std::uint64_t>(fields[22 - 3]);
   const auto exit_code = ParseNumber<int>(fields[52 - 3]);
-  if (!flags || !threads || !start_time || !exit_code) return {};
-  return ProcStat{fields[0][0], *flags, *threads, *start_time, *exit_code};
+  if (!start_time || !exit_code) return {};
+  return ProcStat{*start_time, *exit_code};
 }
 
-std::optional<pid_t> ParseTgid(std::string_view text) {
-  const auto value = LineValue(text, "Tgid:");
-  if (!value) return {};
-  return ParseNumber<pid_t>(*value);
+std::optional<ProcStatus> ParseProcStatus(std::string_view text) {
+  const auto tgid_text = LineValue(text, "Tgid:");
+  if (!tgid_text) return {};
+  const auto tgid = ParseNumber<pid_t>(*tgid_text);
+  if (!tgid) return {};
+  ProcStatus status;
+  status.tgid = *tgid;
+  // The Vm lines are there if and only if the thread has an address space.
+  const auto code = LineValue(text, "VmExe:");
+  status.has_memory = code.has_value();
+  status.in_exec = code.has_value() && *code == "0";
+  return status;
 }
 
 std::optional<DescriptorInfo> ParseDescriptorInfo(std::string_view text) {

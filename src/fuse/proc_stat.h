@@ -12,9 +12,6 @@ namespace ckptfs::fuse {
 
 // The fields of a stat file that the process oracle needs.
 struct ProcStat {
-  char state = '?';              // field 3
-  unsigned flags = 0;            // field 9, PF_*
-  int threads = 0;               // field 20
   std::uint64_t start_time = 0;  // field 22
   int exit_code = 0;             // field 52; 0 where it is not permitted
 };
@@ -22,8 +19,18 @@ struct ProcStat {
 // nullopt if the text is no stat file.
 std::optional<ProcStat> ParseProcStat(std::string_view text);
 
-// "Tgid:" of a status file.
-std::optional<pid_t> ParseTgid(std::string_view text);
+// What a status file tells. Reading it takes no lock that exec holds (see
+// proc_process_oracle.cc).
+struct ProcStatus {
+  pid_t tgid = 0;
+  // False once the thread is past exit_mm() in do_exit, which comes before its
+  // descriptors are closed; also for zombies and kernel threads.
+  bool has_memory = false;
+  // Has memory, but no program in it: only in the middle of execve(2), when the
+  // new address space is in place and close-on-exec descriptors are closed.
+  bool in_exec = false;
+};
+std::optional<ProcStatus> ParseProcStatus(std::string_view text);
 
 // An entry of /proc/PID/fdinfo.
 struct DescriptorInfo {
@@ -32,14 +39,5 @@ struct DescriptorInfo {
 };
 // nullopt if a line is missing ("ino:" came with Linux 5.14).
 std::optional<DescriptorInfo> ParseDescriptorInfo(std::string_view text);
-
-// PF_EXITING of linux/sched.h: the thread is past the start of do_exit.
-inline constexpr unsigned kExitingFlag = 0x4;
-
-// Whether the thread runs no program code any more.
-inline bool IsExiting(const ProcStat& stat) {
-  return (stat.flags & kExitingFlag) != 0 || stat.state == 'Z' ||
-         stat.state == 'X';
-}
 
 }  // namespace ckptfs::fuse
