@@ -28,7 +28,7 @@ Result<BucketUri> ParseBucketUri(std::string_view text) {
   if (slash == std::string_view::npos) return uri;
 
   std::string_view prefix = rest.substr(slash + 1);
-  if (!prefix.empty() && prefix.back() == '/') prefix.remove_suffix(1);
+  if (prefix.size() > 1 && prefix.back() == '/') prefix.remove_suffix(1);
   if (prefix.empty()) return uri;
   if (prefix.size() > kMaxPrefixBytes) {
     return Invalid(text, "has a prefix of more than 900 bytes");

@@ -76,14 +76,15 @@ TEST(ControlChannel, ANameIsTakenOnce) {
 }
 
 TEST(ControlChannel, AClientThatWentIsForgotten) {
-  Result<ControlServer> server = ControlServer::Listen(Device());
+  const std::string device = Device();  // the child has another pid
+  Result<ControlServer> server = ControlServer::Listen(device);
   ASSERT_TRUE(server.has_value());
   // A process that is ended while it waits: its socket closes.
   const pid_t client = ::fork();
   ASSERT_GE(client, 0);
   if (client == 0) {
     static_cast<void>(
-        AskToUnmount(Device(), [](const std::string&) { ::_exit(0); }));
+        AskToUnmount(device, [](const std::string&) { ::_exit(0); }));
     ::_exit(1);
   }
   WaitReadable(*server);
