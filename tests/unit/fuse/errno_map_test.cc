@@ -39,6 +39,7 @@ constexpr Row kRows[] = {
     {ErrorCode::kInternal, EIO, false},
 };
 
+// [S-41]
 TEST(ErrnoMap, EveryCodeHasItsErrno) {
   for (const Row& row : kRows) {
     EXPECT_EQ(ToErrno(row.code), row.error) << ErrorCodeName(row.code);
