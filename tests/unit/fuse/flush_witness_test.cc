@@ -390,6 +390,7 @@ TEST_F(FlushWitnessTest, AliveAfterTheFirstThreadHasEnded) {
   child.Reap();
 }
 
+// [S-13]
 TEST(ProcProcessOracle, UnknownCallersCountAsLiving) {
   ThreadPool work("witness", 1);
   ProcProcessOracle oracle(work);
