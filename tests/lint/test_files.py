@@ -5,7 +5,7 @@ import pytest
 
 from source_tree import ROOT, code, files, text
 
-FOLDERS = ("include", "src", "tests", "bench", "examples", "tools")
+FOLDERS = ("include", "src", "tests", "bench", "demo", "examples", "tools")
 MAX_LINES = 600
 # Names that say nothing about what a file is for.
 CATCH_ALL = re.compile(r"(^|_)(util|utils|helper|helpers|misc|manager|common|"
@@ -37,7 +37,7 @@ def test_headers_say_what_they_are_for():
 
 def test_python_and_shell_files_say_what_they_are_for():
     bad = []
-    for path in code("tests", "bench", "examples", "tools"):
+    for path in code("tests", "bench", "demo", "examples", "tools"):
         body = text(path)
         if path.suffix == ".py" and body.strip():
             if not re.match(r'(#!.*\n)?("""|#)', body):
