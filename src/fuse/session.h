@@ -22,8 +22,8 @@ class Connection;
 class KernelNotifications;
 
 struct SessionOptions {
-  std::string mount_point;
-  std::string source;  // "s3://bucket/prefix"; shown in /proc/mounts
+  std::string mount_point = {};
+  std::string source = "ckptfs";  // "s3://bucket/prefix"; shown in /proc/mounts
   bool read_only = false;
   bool allow_other = false;
   // Threads that take requests from the kernel and hand them on. They copy what

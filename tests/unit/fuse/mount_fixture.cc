@@ -42,7 +42,6 @@ TemporaryDirectory::~TemporaryDirectory() {
 
 TestMount::TestMount(Dispatcher& dispatcher, SessionOptions options) {
   options.mount_point = directory_.path();
-  if (options.source.empty()) options.source = "s3://bucket/prefix";
   Result<std::unique_ptr<Session>> session =
       Session::Create(std::move(options), slabs_, work_);
   if (!session.has_value()) {
