@@ -5,6 +5,7 @@
 #include "cli/byte_size.h"
 #include "cli/exit_code.h"
 #include "cli/log_file.h"
+#include "transfer/part_plan.h"
 
 namespace ckptfs::cli {
 namespace {
@@ -75,6 +76,14 @@ TEST(ExitCode, OfStoreErrors) {
   EXPECT_EQ(code(ErrorCode::kUnavailable), ExitCode::kEndpoint);
   EXPECT_EQ(code(ErrorCode::kDeadlineExceeded), ExitCode::kEndpoint);
   EXPECT_EQ(code(ErrorCode::kInternal), ExitCode::kOther);
+}
+
+// What SEMANTICS.md, the README and the manual say of the largest file. [S-44]
+TEST(Limits, LargestFile) {
+  const PartPlan ladder = PartPlan::Ladder(8ull << 20, 64ull << 20);
+  EXPECT_EQ(ladder.MaxBytes() >> 30, 492u);
+  EXPECT_EQ(PartPlan::Fixed(16ull << 20).value().MaxBytes(),
+            10'000 * (16ull << 20));
 }
 
 }  // namespace
