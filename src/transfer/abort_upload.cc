@@ -1,6 +1,7 @@
 #include "transfer/abort_upload.h"
 
-#include <optional>
+#include <chrono>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -8,6 +9,9 @@ namespace ckptfs {
 namespace {
 
 constexpr int kAbortRounds = 5;
+// Somebody may be waiting for the error that led here: during an outage all
+// rounds together take less than two minutes.
+constexpr std::chrono::seconds kRequestDeadline{10};
 
 tl::unexpected<Error> LeftOver(const MultipartUpload& upload,
                                const Error& cause) {
@@ -22,10 +26,12 @@ Task<Result<void>> AbortUpload(ObjectStore& store, MultipartUpload upload) {
   for (int round = 0; round < kAbortRounds; ++round) {
     AbortMultipartRequest abort;
     abort.upload = upload;
+    abort.options.deadline = kRequestDeadline;
     Result<void> aborted = co_await store.AbortMultipart(std::move(abort));
     if (!aborted) last = aborted.error();
     ListPartsRequest list;
     list.upload = upload;
+    list.options.deadline = kRequestDeadline;
     Result<ListPartsResult> listed = co_await store.ListParts(std::move(list));
     if (!listed) {
       if (listed.error().code() == ErrorCode::kNotFound) {
@@ -50,6 +56,7 @@ Task<Result<void>> AbortUnknownUpload(ObjectStore& store, std::string key) {
     request.prefix = key;
     request.key_marker = key_marker;
     request.upload_id_marker = id_marker;
+    request.options.deadline = kRequestDeadline;
     Result<ListUploadsResult> page =
         co_await store.ListMultipartUploads(std::move(request));
     if (!page) {
@@ -68,6 +75,7 @@ Task<Result<void>> AbortUnknownUpload(ObjectStore& store, std::string key) {
       }
       ListPartsRequest list;
       list.upload = u.upload;
+      list.options.deadline = kRequestDeadline;
       Result<ListPartsResult> parts = co_await store.ListParts(std::move(list));
       if (parts && parts->parts.empty()) candidates.push_back(u.upload);
       if (!parts && parts.error().code() != ErrorCode::kNotFound) {
