@@ -108,15 +108,14 @@ int Run(const Settings& settings) {
   for (int round = 0; round < settings.rounds; ++round) {
     {
       Meter meter("put", count * settings.part_mib);
-      RunWindow<PutResult>(
-          count, settings.connections, [&](std::uint64_t i) {
-            auto& buffer = buffers[i % buffers.size()];
-            PutRequest put;
-            put.key = KeyOf(i);
-            put.payload.segments = {std::span<const std::byte>(*buffer)};
-            put.payload.owner = buffer;
-            return store.Put(std::move(put));
-          });
+      RunWindow<PutResult>(count, settings.connections, [&](std::uint64_t i) {
+        auto& buffer = buffers[i % buffers.size()];
+        PutRequest put;
+        put.key = KeyOf(i);
+        put.payload.segments = {std::span<const std::byte>(*buffer)};
+        put.payload.owner = buffer;
+        return store.Put(std::move(put));
+      });
     }
     Meter meter("get", count * settings.part_mib);
     RunWindow<GetResult>(count, settings.connections, [&](std::uint64_t i) {

@@ -124,16 +124,15 @@ int CurlLoop::WaitMilliseconds() const {
   if (!due.has_value()) return -1;
   const auto left = *due - std::chrono::steady_clock::now();
   if (left <= left.zero()) return 0;
-  return static_cast<int>(
-      std::chrono::ceil<milliseconds>(left).count());
+  return static_cast<int>(std::chrono::ceil<milliseconds>(left).count());
 }
 
 void CurlLoop::Run() {
   std::array<epoll_event, 64> events;
   while (true) {
-    const int n = epoll_wait(epoll_, events.data(),
-                             static_cast<int>(events.size()),
-                             WaitMilliseconds());
+    const int n =
+        epoll_wait(epoll_, events.data(), static_cast<int>(events.size()),
+                   WaitMilliseconds());
     now_ = std::chrono::steady_clock::now();
     int running = 0;
     for (int i = 0; i < n; ++i) {

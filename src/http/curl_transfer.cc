@@ -74,7 +74,8 @@ CurlTransfer::CurlTransfer(HttpRequest request, Promise<HttpResponse> promise)
       read_cursor_(request_.body.segments),
       write_cursor_(request_.destination.segments) {
   // So that the cursor is at its end as soon as the last byte was read.
-  std::erase_if(request_.body.segments, [](const auto& s) { return s.empty(); });
+  std::erase_if(request_.body.segments,
+                [](const auto& s) { return s.empty(); });
 }
 
 bool CurlTransfer::Attach(CurlEasy easy, const TimePoint* loop_now) {
@@ -183,12 +184,8 @@ void CurlTransfer::RecordResult(CURLcode code) {
       failure = TransportFailure::kCertificate;
       break;
     case CURLE_SSL_CONNECT_ERROR:
-    case CURLE_SSL_CIPHER:
-      failure = TransportFailure::kTls;
-      break;
-    case CURLE_PARTIAL_FILE:
-      failure = TransportFailure::kShortBody;
-      break;
+    case CURLE_SSL_CIPHER: failure = TransportFailure::kTls; break;
+    case CURLE_PARTIAL_FILE: failure = TransportFailure::kShortBody; break;
     case CURLE_WEIRD_SERVER_REPLY:
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_URL_MALFORMAT:
@@ -200,8 +197,7 @@ void CurlTransfer::RecordResult(CURLcode code) {
     case CURLE_BAD_FUNCTION_ARGUMENT:
       failure = TransportFailure::kInternal;
       break;
-    default:
-      break;
+    default: break;
   }
   RecordFailure(failure, error_buffer_[0] != 0 ? error_buffer_
                                                : curl_easy_strerror(code));
@@ -225,8 +221,7 @@ std::optional<TransportFailure> CurlTransfer::ExpiredTimer(
 
 std::string CurlTransfer::TimerText(TransportFailure failure) const {
   switch (failure) {
-    case TransportFailure::kDeadline:
-      return "the deadline passed";
+    case TransportFailure::kDeadline: return "the deadline passed";
     case TransportFailure::kFirstByteTimeout:
       return "no answer within " +
              std::to_string(request_.first_byte_timeout.count()) + " ms";

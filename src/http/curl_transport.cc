@@ -9,8 +9,8 @@
 namespace ckptfs {
 
 CurlTransport::CurlTransport(Options options)
-    : max_connections_(static_cast<std::size_t>(
-          std::max(1, options.max_connections))) {
+    : max_connections_(
+          static_cast<std::size_t>(std::max(1, options.max_connections))) {
   EnsureCurlInitialised();
   const int threads = std::max(1, options.threads);
   for (int i = 0; i < threads; ++i) {
@@ -45,8 +45,7 @@ Future<HttpResponse> CurlTransport::Send(HttpRequest request) {
     // Made before the transfer can finish: Finish's caller destroys it. A stop
     // that comes before the transfer is dispatched is seen there.
     transfer->on_stop.emplace(
-        std::move(stop),
-        [this, weak = std::weak_ptr<CurlTransfer>(transfer)] {
+        std::move(stop), [this, weak = std::weak_ptr<CurlTransfer>(transfer)] {
           if (TransferPtr t = weak.lock()) Cancel(t);
         });
   }

@@ -16,8 +16,7 @@ namespace ckptfs {
 // Copies out of gathered segments in order. Not thread-safe.
 class GatherCursor {
  public:
-  explicit GatherCursor(
-      const std::vector<std::span<const std::byte>>& segments)
+  explicit GatherCursor(const std::vector<std::span<const std::byte>>& segments)
       : segments_(&segments) {}
 
   // Copies up to `size` bytes; 0 at the end.

@@ -21,8 +21,8 @@ Result<void> CheckBucket(std::string_view bucket, bool aws) {
                 " characters; 3 to 63 are allowed");
   }
   for (const char c : bucket) {
-    const bool plain =
-        (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.';
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                       c == '-' || c == '.';
     const bool lenient = !aws && ((c >= 'A' && c <= 'Z') || c == '_');
     if (!plain && !lenient) {
       return fail(std::string("it contains '") + c +
@@ -56,8 +56,8 @@ Result<Endpoint> Endpoint::Create(std::string_view url, std::string_view region,
   if (e.is_aws_) {
     // A bucket name with dots does not match the wildcard certificate of
     // virtual-host style.
-    e.path_style_ = force_path_style.value_or(bucket.find('.') !=
-                                              std::string_view::npos);
+    e.path_style_ =
+        force_path_style.value_or(bucket.find('.') != std::string_view::npos);
     const std::string suffix =
         region.starts_with("cn-") ? ".amazonaws.com.cn" : ".amazonaws.com";
     e.host_ = "s3." + std::string(region) + suffix;
@@ -102,10 +102,10 @@ Result<Endpoint> Endpoint::Create(std::string_view url, std::string_view region,
   if (colon != std::string_view::npos &&
       authority.find(']', colon) == std::string_view::npos) {
     const std::string_view port = authority.substr(colon + 1);
-    const bool digits =
-        !port.empty() && port.size() <= 5 &&
-        std::all_of(port.begin(), port.end(),
-                    [](char c) { return c >= '0' && c <= '9'; });
+    const bool digits = !port.empty() && port.size() <= 5 &&
+                        std::all_of(port.begin(), port.end(), [](char c) {
+                          return c >= '0' && c <= '9';
+                        });
     if (!digits || std::stoi(std::string(port)) > 65535 ||
         std::stoi(std::string(port)) == 0) {
       return fail("its port is not a number from 1 to 65535");

@@ -18,7 +18,8 @@ class InterruptibleSleep {
  public:
   InterruptibleSleep(Clock& clock, Duration delay, Executor& executor,
                      std::stop_token stop)
-      : state_(std::make_shared<State>()), future_(state_->promise.GetFuture()) {
+      : state_(std::make_shared<State>()),
+        future_(state_->promise.GetFuture()) {
     clock.RunAfter(delay, executor, [state = state_] { state->Fire(); });
     on_stop_.emplace(std::move(stop), [state = state_] { state->Fire(); });
   }

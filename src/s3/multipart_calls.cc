@@ -34,9 +34,9 @@ Result<void> CheckUpload(const MultipartUpload& upload) {
 
 Result<void> CheckPartNumber(int number) {
   if (number >= 1 && number <= 10000) return {};
-  return Fail(ErrorCode::kInvalidArgument,
-              "part number " + std::to_string(number) +
-                  " is outside of 1 to 10000");
+  return Fail(
+      ErrorCode::kInvalidArgument,
+      "part number " + std::to_string(number) + " is outside of 1 to 10000");
 }
 
 }  // namespace
@@ -163,9 +163,8 @@ Result<ListPartsResult> ParseListParts(const HttpResponse& response) {
     out.parts.push_back(std::move(part));
   }
   out.truncated = xml.ChildText("IsTruncated") == "true";
-  if (out.truncated &&
-      !ParseNumber(xml.ChildText("NextPartNumberMarker"),
-                   out.next_part_number_marker)) {
+  if (out.truncated && !ParseNumber(xml.ChildText("NextPartNumberMarker"),
+                                    out.next_part_number_marker)) {
     return Bad("a truncated page without NextPartNumberMarker");
   }
   return out;

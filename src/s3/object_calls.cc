@@ -33,9 +33,9 @@ bool FitsHeader(std::string_view value) {
 Result<void> CheckKey(const std::string& key) {
   if (key.empty()) return Fail(ErrorCode::kInvalidArgument, "empty object key");
   if (key.size() > 1024) {
-    return Fail(ErrorCode::kNameTooLong,
-                "the object key has " + std::to_string(key.size()) +
-                    " bytes; S3 takes at most 1024");
+    return Fail(ErrorCode::kNameTooLong, "the object key has " +
+                                             std::to_string(key.size()) +
+                                             " bytes; S3 takes at most 1024");
   }
   return {};
 }
@@ -56,9 +56,9 @@ Result<void> AddAttributes(const ObjectAttributes& attributes,
                         c == '-' || c == '_' || c == '.');
     }
     if (!token || !FitsHeader(value)) {
-      return Fail(ErrorCode::kInvalidArgument,
-                  "user metadata \"" + name +
-                      "\" cannot travel in an HTTP header");
+      return Fail(
+          ErrorCode::kInvalidArgument,
+          "user metadata \"" + name + "\" cannot travel in an HTTP header");
     }
     headers.Set(std::string(kMetadataPrefix) + name, value);
   }

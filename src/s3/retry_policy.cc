@@ -13,16 +13,14 @@ RetryAction Decide(ErrorClass error_class, Idempotency idempotency,
     case ErrorClass::kTransient:
     case ErrorClass::kThrottled:
     case ErrorClass::kCorrupted:
-    case ErrorClass::kConflict:
-      return RetryAction::kRetry;
+    case ErrorClass::kConflict: return RetryAction::kRetry;
     case ErrorClass::kCondition:
     case ErrorClass::kGone:
       return idempotency == Idempotency::kReconcile && maybe_executed
                  ? RetryAction::kReconcile
                  : RetryAction::kFail;
     case ErrorClass::kPayloadSigning:  // the client switches modes itself
-    case ErrorClass::kTerminal:
-      return RetryAction::kFail;
+    case ErrorClass::kTerminal: return RetryAction::kFail;
   }
   return RetryAction::kFail;
 }
@@ -58,8 +56,8 @@ int RetryTokens::available() const {
 
 Duration Jitter::Draw(Duration limit) {
   std::lock_guard lock(mu_);
-  return Duration(std::uniform_int_distribution<Duration::rep>(
-      0, limit.count())(engine_));
+  return Duration(
+      std::uniform_int_distribution<Duration::rep>(0, limit.count())(engine_));
 }
 
 std::optional<Duration> RetryState::NextDelay(const S3Failure& failure) {
@@ -85,8 +83,8 @@ std::optional<Duration> RetryState::NextDelay(const S3Failure& failure) {
   Duration delay = jitter_.Draw(ceiling);
   if (failure.retry_after.has_value()) {
     delay = std::max<Duration>(
-        delay, std::min<Duration>(*failure.retry_after,
-                                  std::chrono::minutes(2)));
+        delay,
+        std::min<Duration>(*failure.retry_after, std::chrono::minutes(2)));
   }
   return delay;
 }

@@ -55,7 +55,7 @@ class RetryTokens {
   int available() const;
 
  private:
-  mutable std::mutex mu_;  // leaf
+  mutable std::mutex mu_;   // leaf
   int tokens_ = kCapacity;  // guarded by mu_
 };
 
@@ -67,7 +67,7 @@ class Jitter {
   Duration Draw(Duration limit);
 
  private:
-  std::mutex mu_;  // leaf
+  std::mutex mu_;           // leaf
   std::mt19937_64 engine_;  // guarded by mu_
 };
 

@@ -25,9 +25,8 @@ std::string S3Client::Subject(const S3Request& request) const {
   return request.operation + " " + endpoint_.Uri(request.key);
 }
 
-HttpRequest S3Client::Sign(const S3Request& request,
-                           const CallContext& context, bool sign_payload,
-                           std::string& payload_hash) {
+HttpRequest S3Client::Sign(const S3Request& request, const CallContext& context,
+                           bool sign_payload, std::string& payload_hash) {
   HttpRequest http;
   http.method = request.method;
   http.body = request.body;
@@ -119,8 +118,8 @@ Task<S3Outcome> S3Client::Execute(S3Request given, CallContext context) {
       co_return outcome;
     }
     outcome.response = *std::move(received);
-    outcome.failure = Classify(request, outcome.response, endpoint_,
-                               clock_.WallNow());
+    outcome.failure =
+        Classify(request, outcome.response, endpoint_, clock_.WallNow());
     if (request.download != nullptr) {
       outcome.failure = request.download->Absorb(
           outcome.response, std::move(outcome.failure), Subject(request));

@@ -214,16 +214,15 @@ S3Failure TransportError(const S3Request& request, const HttpResponse& response,
     case TransportFailure::kCertificate:
       c = ErrorClass::kTerminal;
       s3_code = "CertificateError";
-      text = "the certificate of " + endpoint.origin() +
-             " is not trusted (" + text +
-             "); give its CA with --ca-file or AWS_CA_BUNDLE";
+      text = "the certificate of " + endpoint.origin() + " is not trusted (" +
+             text + "); give its CA with --ca-file or AWS_CA_BUNDLE";
       break;
     case TransportFailure::kFirstByteTimeout:
     case TransportFailure::kStallTimeout:
     case TransportFailure::kBroken:
     case TransportFailure::kShortBody:
-      text = "the connection to " + endpoint.origin() + " failed (" + text +
-             ")";
+      text =
+          "the connection to " + endpoint.origin() + " failed (" + text + ")";
       break;
     case TransportFailure::kBodyTooLarge:
     case TransportFailure::kRefused:
@@ -252,14 +251,11 @@ ErrorClass ClassOfStatus(int status) {
     case 425:
     case 500:
     case 502:
-    case 504:
-      return ErrorClass::kTransient;
+    case 504: return ErrorClass::kTransient;
     case 429:
     case 503:  // without a code, "Slow down" of a proxy or of Ceph
-    case 509:
-      return ErrorClass::kThrottled;
-    case 412:
-      return ErrorClass::kCondition;
+    case 509: return ErrorClass::kThrottled;
+    case 412: return ErrorClass::kCondition;
     default:
       return status > 500 && status != 501 && status != 505
                  ? ErrorClass::kTransient
@@ -284,8 +280,7 @@ ErrorCode CodeFor(std::string_view s3_code, int status) {
   if (const CodeEntry* e = FindCode(s3_code)) return e->code;
   switch (status) {
     case 301:
-    case 307:
-      return ErrorCode::kInvalidArgument;
+    case 307: return ErrorCode::kInvalidArgument;
     case 401: return ErrorCode::kUnauthenticated;
     case 403: return ErrorCode::kPermissionDenied;
     case 404: return ErrorCode::kNotFound;
@@ -293,12 +288,10 @@ ErrorCode CodeFor(std::string_view s3_code, int status) {
     case 412: return ErrorCode::kPreconditionFailed;
     case 413: return ErrorCode::kTooLarge;
     case 405:
-    case 501:
-      return ErrorCode::kUnsupported;
+    case 501: return ErrorCode::kUnsupported;
     case 429:
     case 503:
-    case 509:
-      return ErrorCode::kResourceExhausted;
+    case 509: return ErrorCode::kResourceExhausted;
     default:
       return status >= 500 ? ErrorCode::kUnavailable
                            : ErrorCode::kInvalidArgument;
@@ -307,8 +300,7 @@ ErrorCode CodeFor(std::string_view s3_code, int status) {
 
 std::optional<S3Failure> Classify(const S3Request& request,
                                   const HttpResponse& response,
-                                  const Endpoint& endpoint,
-                                  WallClockTime now) {
+                                  const Endpoint& endpoint, WallClockTime now) {
   if (!response.complete()) {
     return TransportError(request, response, endpoint);
   }
@@ -339,8 +331,7 @@ std::optional<S3Failure> Classify(const S3Request& request,
 
   ErrorClass c = ClassOfCode(reply.code, reply.status);
   ErrorCode code = CodeFor(reply.code, reply.status);
-  if (reply.code.empty() && reply.status == 404 &&
-      request.requires_existing) {
+  if (reply.code.empty() && reply.status == 404 && request.requires_existing) {
     code = ErrorCode::kPreconditionFailed;
     c = ErrorClass::kCondition;
   }
@@ -357,17 +348,17 @@ std::optional<S3Failure> Classify(const S3Request& request,
 
   std::string text = reply.message;
   if (text.empty()) {
-    text = success ? "the server failed after it had begun to answer"
-                   : "the server answered HTTP " +
-                         std::to_string(response.status);
+    text = success
+               ? "the server failed after it had begun to answer"
+               : "the server answered HTTP " + std::to_string(response.status);
   }
   while (text.ends_with('.')) text.pop_back();
   const std::string advice = Advice(reply, response, endpoint, now);
   if (!advice.empty()) text += "; " + advice;
   return S3Failure{
       c,
-      MakeError(code, Subject(request, endpoint) + ": " + text,
-                response.status, reply.code, reply.request_id, request.key),
+      MakeError(code, Subject(request, endpoint) + ": " + text, response.status,
+                reply.code, reply.request_id, request.key),
       RetryAfter(response.headers)};
 }
 

@@ -28,7 +28,7 @@ enum class Idempotency {
 struct S3Request {
   std::string operation;  // for messages: "put", "complete upload of", ...
   std::string method;
-  std::string key;  // empty: the bucket
+  std::string key;                                         // empty: the bucket
   std::vector<std::pair<std::string, std::string>> query;  // not encoded
   HttpHeaders headers;
   Payload body;

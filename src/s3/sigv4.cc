@@ -77,8 +77,8 @@ std::string CanonicalRequest(const SignableRequest& request) {
   for (const auto& [name, value] : CanonicalHeaders(request.headers)) {
     out += name + ":" + value + "\n";
   }
-  out += "\n" + SignedHeaderNames(request.headers) + "\n" +
-         request.payload_hash;
+  out +=
+      "\n" + SignedHeaderNames(request.headers) + "\n" + request.payload_hash;
   return out;
 }
 
@@ -109,8 +109,8 @@ std::string Signature(std::string_view signing_key,
   return Hex(AsBytes(HmacSha256(signing_key, string_to_sign)));
 }
 
-void SigV4Signer::Sign(SignableRequest& request,
-                       const Credentials& credentials, WallClockTime now) {
+void SigV4Signer::Sign(SignableRequest& request, const Credentials& credentials,
+                       WallClockTime now) {
   const std::string amz_date = FormatAmzDate(now);
   request.headers.Set("x-amz-date", amz_date);
   request.headers.Set("x-amz-content-sha256", request.payload_hash);
@@ -123,9 +123,8 @@ void SigV4Signer::Sign(SignableRequest& request,
   request.headers.Set(
       "Authorization",
       "AWS4-HMAC-SHA256 Credential=" + credentials.access_key_id + "/" +
-          CredentialScope(amz_date, region_) +
-          ",SignedHeaders=" + SignedHeaderNames(request.headers) +
-          ",Signature=" + signature);
+          CredentialScope(amz_date, region_) + ",SignedHeaders=" +
+          SignedHeaderNames(request.headers) + ",Signature=" + signature);
 }
 
 std::string SigV4Signer::KeyFor(const Credentials& credentials,

@@ -62,8 +62,8 @@ std::optional<WallClockTime> ParseHttpDate(std::string_view text) {
   const std::string s(text);
   std::array<char, 4> name{};
   int year, day, hour, minute, second;
-  if (std::sscanf(s.c_str(), "%*3s, %2d %3s %4d %2d:%2d:%2d", &day,
-                  name.data(), &year, &hour, &minute, &second) != 6) {
+  if (std::sscanf(s.c_str(), "%*3s, %2d %3s %4d %2d:%2d:%2d", &day, name.data(),
+                  &year, &hour, &minute, &second) != 6) {
     return std::nullopt;
   }
   const char* found = std::strstr(kMonths, name.data());

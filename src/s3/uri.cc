@@ -43,8 +43,8 @@ std::string UriDecode(std::string_view text) {
       out += ' ';
     } else if (text[i] == '%' && i + 2 < text.size() &&
                HexValue(text[i + 1]) >= 0 && HexValue(text[i + 2]) >= 0) {
-      out += static_cast<char>(HexValue(text[i + 1]) * 16 +
-                               HexValue(text[i + 2]));
+      out +=
+          static_cast<char>(HexValue(text[i + 1]) * 16 + HexValue(text[i + 2]));
       i += 2;
     } else {
       out += text[i];

@@ -59,8 +59,9 @@ Result<XmlElement> ParseXml(std::string_view document) {
   static std::once_flag once;
   std::call_once(once, [] { xmlInitParser(); });
   if (document.empty() || document.size() > kMaxDocument) {
-    return Fail(ErrorCode::kDataLoss,
-                "XML document of " + std::to_string(document.size()) + " bytes");
+    return Fail(
+        ErrorCode::kDataLoss,
+        "XML document of " + std::to_string(document.size()) + " bytes");
   }
   std::unique_ptr<xmlParserCtxt, ParserDeleter> parser(xmlNewParserCtxt());
   if (parser == nullptr) {
@@ -68,11 +69,11 @@ Result<XmlElement> ParseXml(std::string_view document) {
   }
   // Without XML_PARSE_HUGE libxml2 keeps its own limits on depth and size of
   // nodes; without XML_PARSE_NOENT no entity is substituted.
-  std::unique_ptr<xmlDoc, DocDeleter> doc(xmlCtxtReadMemory(
-      parser.get(), document.data(), static_cast<int>(document.size()), nullptr,
-      nullptr,
-      XML_PARSE_NONET | XML_PARSE_NOERROR | XML_PARSE_NOWARNING |
-          XML_PARSE_NOCDATA));
+  std::unique_ptr<xmlDoc, DocDeleter> doc(
+      xmlCtxtReadMemory(parser.get(), document.data(),
+                        static_cast<int>(document.size()), nullptr, nullptr,
+                        XML_PARSE_NONET | XML_PARSE_NOERROR |
+                            XML_PARSE_NOWARNING | XML_PARSE_NOCDATA));
   const xmlNode* root =
       doc != nullptr ? xmlDocGetRootElement(doc.get()) : nullptr;
   if (root == nullptr) {

@@ -45,9 +45,8 @@ Result<std::unique_ptr<CredentialsProvider>> FindCredentials(
                 "explicit credentials need both access_key_id and "
                 "secret_access_key");
   }
-  return std::make_unique<StaticCredentials>(
-      Credentials{options.access_key_id, options.secret_access_key,
-                  options.session_token});
+  return std::make_unique<StaticCredentials>(Credentials{
+      options.access_key_id, options.secret_access_key, options.session_token});
 }
 
 }  // namespace
@@ -67,8 +66,8 @@ Result<std::unique_ptr<ObjectStore>> OpenS3Store(
   if (region.empty()) region = "us-east-1";
   CKPTFS_ASSIGN_OR_RETURN(
       Endpoint endpoint,
-      Endpoint::Create(FirstOf(options.endpoint_url, {"AWS_ENDPOINT_URL_S3",
-                                                      "AWS_ENDPOINT_URL"}),
+      Endpoint::Create(FirstOf(options.endpoint_url,
+                               {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}),
                        region, options.bucket, options.force_path_style));
   CKPTFS_ASSIGN_OR_RETURN(std::unique_ptr<CredentialsProvider> credentials,
                           FindCredentials(options));

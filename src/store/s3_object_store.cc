@@ -103,12 +103,11 @@ Future<T> S3ObjectStore::Start(
                  request = std::move(request),
                  promise = std::move(promise)]() mutable {
     CallContext context = operation->context();
-    Spawn(executor, (this->*run)(std::move(request), std::move(context)),
-          UniqueFunction<void(Result<T>)>(
-              [operation = std::move(operation),
-               promise = std::move(promise)](Result<T> result) mutable {
-                promise.Set(std::move(result));
-              }));
+    Spawn(
+        executor, (this->*run)(std::move(request), std::move(context)),
+        UniqueFunction<void(Result<T>)>(
+            [operation = std::move(operation), promise = std::move(promise)](
+                Result<T> result) mutable { promise.Set(std::move(result)); }));
   });
   return future;
 }
@@ -136,8 +135,7 @@ Future<PutResult> S3ObjectStore::Put(PutRequest request) {
 }
 Future<MultipartUpload> S3ObjectStore::CreateMultipart(
     CreateMultipartRequest request) {
-  return Start(&S3ObjectStore::RunCreate, std::move(request),
-               kDefaultDeadline);
+  return Start(&S3ObjectStore::RunCreate, std::move(request), kDefaultDeadline);
 }
 Future<CompletedPart> S3ObjectStore::UploadPart(UploadPartRequest request) {
   return Start(&S3ObjectStore::RunUploadPart, std::move(request),
@@ -168,8 +166,7 @@ Future<PutResult> S3ObjectStore::Copy(CopyRequest request) {
   return Start(&S3ObjectStore::RunCopy, std::move(request), kSlowDeadline);
 }
 Future<void> S3ObjectStore::Delete(DeleteRequest request) {
-  return Start(&S3ObjectStore::RunDelete, std::move(request),
-               kDefaultDeadline);
+  return Start(&S3ObjectStore::RunDelete, std::move(request), kDefaultDeadline);
 }
 Future<DeleteManyResult> S3ObjectStore::DeleteMany(DeleteManyRequest request) {
   return Start(&S3ObjectStore::RunDeleteMany, std::move(request),
@@ -193,8 +190,7 @@ Task<Result<ObjectInfo>> S3ObjectStore::HeadPinned(std::string key,
                                                    CallContext context) {
   CKPTFS_CO_RETURN_IF_ERROR(CheckKey(key));
   S3Request request = BuildHead(key, if_match, version_id);
-  Task<S3Outcome> execution =
-      client_.Execute(std::move(request), context);
+  Task<S3Outcome> execution = client_.Execute(std::move(request), context);
   S3Outcome outcome = co_await std::move(execution);
   if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
   co_return ParseObjectHeaders(key, outcome.response.headers);
@@ -212,8 +208,7 @@ Task<Result<GetResult>> S3ObjectStore::RunGet(GetRequest request,
         request.key, request.offset, std::exchange(destination, {}),
         request.if_match);
     S3Request get = BuildGet(request.key, request.version_id, download);
-    Task<S3Outcome> execution =
-        client_.Execute(std::move(get), context);
+    Task<S3Outcome> execution = client_.Execute(std::move(get), context);
     S3Outcome outcome = co_await std::move(execution);
     if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
     past_end = download->past_end();
@@ -239,8 +234,7 @@ Task<Result<PutResult>> S3ObjectStore::RunPut(PutRequest request,
   const std::uint64_t size = request.payload.size();
   Result<S3Request> put = BuildPut(request);
   CKPTFS_CO_RETURN_IF_ERROR(put);
-  Task<S3Outcome> execution =
-      client_.Execute(*std::move(put), context);
+  Task<S3Outcome> execution = client_.Execute(*std::move(put), context);
   S3Outcome outcome = co_await std::move(execution);
   if (!outcome.failure.has_value()) co_return ParsePut(outcome.response);
   if (!outcome.reconcile) co_return Fail(outcome.failure->error);
@@ -254,8 +248,7 @@ Task<Result<MultipartUpload>> S3ObjectStore::RunCreate(
     CreateMultipartRequest request, CallContext context) {
   Result<S3Request> create = BuildCreateMultipart(request);
   CKPTFS_CO_RETURN_IF_ERROR(create);
-  Task<S3Outcome> execution =
-      client_.Execute(*std::move(create), context);
+  Task<S3Outcome> execution = client_.Execute(*std::move(create), context);
   S3Outcome outcome = co_await std::move(execution);
   if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
   co_return Checked(ParseCreateMultipart(request.key, outcome.response),
@@ -267,8 +260,7 @@ Task<Result<CompletedPart>> S3ObjectStore::RunUploadPart(
   const std::uint64_t size = request.payload.size();
   Result<S3Request> part = BuildUploadPart(request);
   CKPTFS_CO_RETURN_IF_ERROR(part);
-  Task<S3Outcome> execution =
-      client_.Execute(*std::move(part), context);
+  Task<S3Outcome> execution = client_.Execute(*std::move(part), context);
   S3Outcome outcome = co_await std::move(execution);
   if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
   co_return Checked(
@@ -281,8 +273,7 @@ Task<Result<CompletedPart>> S3ObjectStore::RunUploadPartCopy(
   Result<S3Request> copy =
       BuildUploadPartCopy(request, client_.endpoint().bucket());
   CKPTFS_CO_RETURN_IF_ERROR(copy);
-  Task<S3Outcome> execution =
-      client_.Execute(*std::move(copy), context);
+  Task<S3Outcome> execution = client_.Execute(*std::move(copy), context);
   S3Outcome outcome = co_await std::move(execution);
   if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
   co_return Checked(ParseUploadPartCopy(request, outcome.response),
@@ -293,8 +284,7 @@ Task<Result<PutResult>> S3ObjectStore::RunComplete(
     CompleteMultipartRequest request, CallContext context) {
   Result<S3Request> complete = BuildCompleteMultipart(request);
   CKPTFS_CO_RETURN_IF_ERROR(complete);
-  Task<S3Outcome> execution =
-      client_.Execute(*std::move(complete), context);
+  Task<S3Outcome> execution = client_.Execute(*std::move(complete), context);
   S3Outcome outcome = co_await std::move(execution);
   if (!outcome.failure.has_value()) {
     co_return Checked(ParseCompleteMultipart(outcome.response),
@@ -308,15 +298,17 @@ Task<Result<PutResult>> S3ObjectStore::RunComplete(
     if (part.size == 0) size.reset();
     if (size.has_value()) *size += part.size;
   }
-  Task<Result<PutResult>> settling =
-      Settle(request.upload.key, request.nonce, size, *outcome.failure, context);
+  Task<Result<PutResult>> settling = Settle(request.upload.key, request.nonce,
+                                            size, *outcome.failure, context);
   Result<PutResult> settled = co_await std::move(settling);
   co_return settled;
 }
 
-Task<Result<PutResult>> S3ObjectStore::Settle(
-    std::string key, std::string nonce, std::optional<std::uint64_t> size,
-    S3Failure failure, CallContext context) {
+Task<Result<PutResult>> S3ObjectStore::Settle(std::string key,
+                                              std::string nonce,
+                                              std::optional<std::uint64_t> size,
+                                              S3Failure failure,
+                                              CallContext context) {
   if (nonce.empty()) {
     co_return Fail(failure.error.WithContext(
         "the reply to an earlier attempt was lost, so this may be the echo of "
@@ -352,8 +344,7 @@ Task<Result<void>> S3ObjectStore::RunAbort(AbortMultipartRequest request,
                                            CallContext context) {
   Result<S3Request> abort = BuildAbortMultipart(request);
   CKPTFS_CO_RETURN_IF_ERROR(abort);
-  Task<S3Outcome> execution =
-      client_.Execute(*std::move(abort), context);
+  Task<S3Outcome> execution = client_.Execute(*std::move(abort), context);
   S3Outcome outcome = co_await std::move(execution);
   if (!outcome.failure.has_value()) co_return Result<void>();
   const Error& error = outcome.failure->error;
@@ -368,8 +359,7 @@ Task<Result<ListPartsResult>> S3ObjectStore::RunListParts(
     ListPartsRequest request, CallContext context) {
   Result<S3Request> list = BuildListParts(request);
   CKPTFS_CO_RETURN_IF_ERROR(list);
-  Task<S3Outcome> execution =
-      client_.Execute(*std::move(list), context);
+  Task<S3Outcome> execution = client_.Execute(*std::move(list), context);
   S3Outcome outcome = co_await std::move(execution);
   if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
   co_return Checked(ParseListParts(outcome.response), "list parts of",
@@ -379,8 +369,7 @@ Task<Result<ListPartsResult>> S3ObjectStore::RunListParts(
 Task<Result<ListUploadsResult>> S3ObjectStore::RunListUploads(
     ListUploadsRequest request, CallContext context) {
   S3Request list = BuildListUploads(request);
-  Task<S3Outcome> execution =
-      client_.Execute(std::move(list), context);
+  Task<S3Outcome> execution = client_.Execute(std::move(list), context);
   S3Outcome outcome = co_await std::move(execution);
   if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
   co_return Checked(ParseListUploads(outcome.response), "list uploads in", "",
@@ -391,8 +380,7 @@ Task<Result<PutResult>> S3ObjectStore::RunCopy(CopyRequest request,
                                                CallContext context) {
   Result<S3Request> copy = BuildCopy(request, client_.endpoint().bucket());
   CKPTFS_CO_RETURN_IF_ERROR(copy);
-  Task<S3Outcome> execution =
-      client_.Execute(*std::move(copy), context);
+  Task<S3Outcome> execution = client_.Execute(*std::move(copy), context);
   S3Outcome outcome = co_await std::move(execution);
   if (!outcome.failure.has_value()) {
     co_return Checked(ParseCopy(outcome.response), "copy to", request.key,
@@ -413,8 +401,7 @@ Task<Result<void>> S3ObjectStore::RunDelete(DeleteRequest request,
                                             CallContext context) {
   Result<S3Request> del = BuildDelete(request.key);
   CKPTFS_CO_RETURN_IF_ERROR(del);
-  Task<S3Outcome> execution =
-      client_.Execute(*std::move(del), context);
+  Task<S3Outcome> execution = client_.Execute(*std::move(del), context);
   S3Outcome outcome = co_await std::move(execution);
   if (!outcome.failure.has_value()) co_return Result<void>();
   const Error& error = outcome.failure->error;
@@ -436,10 +423,10 @@ Task<Result<void>> S3ObjectStore::DeleteSingly(std::vector<std::string> keys,
       DeleteRequest request;
       request.key = keys[j];
       request.options.stop = context.stop;
-      request.options.deadline = std::max(
-          std::chrono::milliseconds(1),
-          std::chrono::duration_cast<std::chrono::milliseconds>(
-              context.deadline - parts_.clock->Now()));
+      request.options.deadline =
+          std::max(std::chrono::milliseconds(1),
+                   std::chrono::duration_cast<std::chrono::milliseconds>(
+                       context.deadline - parts_.clock->Now()));
       running.push_back(Delete(std::move(request)));
     }
     for (std::size_t j = i; j < end; ++j) {
@@ -467,8 +454,7 @@ Task<Result<DeleteManyResult>> S3ObjectStore::RunDeleteMany(
     const std::size_t n = std::min(kMaxDeleteBatch, batched.size() - i);
     S3Request del = BuildDeleteMany(std::span(batched).subspan(i, n));
     const std::string operation = del.operation;
-    Task<S3Outcome> execution =
-        client_.Execute(std::move(del), context);
+    Task<S3Outcome> execution = client_.Execute(std::move(del), context);
     S3Outcome outcome = co_await std::move(execution);
     if (outcome.failure.has_value()) {
       const Error& error = outcome.failure->error;
@@ -508,8 +494,7 @@ Task<Result<DeleteManyResult>> S3ObjectStore::RunDeleteMany(
 Task<Result<ListResult>> S3ObjectStore::RunList(ListRequest request,
                                                 CallContext context) {
   S3Request list = BuildList(request);
-  Task<S3Outcome> execution =
-      client_.Execute(std::move(list), context);
+  Task<S3Outcome> execution = client_.Execute(std::move(list), context);
   S3Outcome outcome = co_await std::move(execution);
   if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
   co_return Checked(ParseList(outcome.response, request.continuation_token),

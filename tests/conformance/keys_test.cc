@@ -46,8 +46,9 @@ TEST_P(Keys, Punctuation) {
 }
 
 TEST_P(Keys, Unicode) {
-  for (const char* name : {"\xC3\xA4\xC3\xB6\xC3\xBC", "\xE6\x97\xA5\xE6\x9C\xAC",
-                           "\xF0\x9F\x98\x80", "e\xCC\x81"}) {
+  for (const char* name :
+       {"\xC3\xA4\xC3\xB6\xC3\xBC", "\xE6\x97\xA5\xE6\x9C\xAC",
+        "\xF0\x9F\x98\x80", "e\xCC\x81"}) {
     ExpectWholeLife(name);
   }
 }
@@ -68,8 +69,9 @@ TEST_P(Keys, DotSegments) {
 
 TEST_P(Keys, ControlCharacters) {
   REQUIRE_TRAIT(control_characters);
-  for (const char* name : {"tab\tkey", "line\nkey", "return\rkey",
-                           "one\x01key", "del\x7f" "key"}) {
+  for (const char* name : {"tab\tkey", "line\nkey", "return\rkey", "one\x01key",
+                           "del\x7f"
+                           "key"}) {
     ExpectWholeLife(name);
   }
 }
@@ -87,7 +89,8 @@ TEST_P(Keys, LongestKey) {
 TEST_P(Keys, ListingIsInByteOrder) {
   REQUIRE_TRAIT(byte_order_listing);
   std::vector<std::string> keys;
-  for (const char* name : {"B", "a", "a-", "a/", "a/b", "a0", "\xC3\xA4", "Z"}) {
+  for (const char* name :
+       {"B", "a", "a-", "a/", "a/b", "a0", "\xC3\xA4", "Z"}) {
     keys.push_back(Key(name));
     ASSERT_TRUE(Put(keys.back(), "x").has_value());
   }

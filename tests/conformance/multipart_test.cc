@@ -181,7 +181,8 @@ TEST_P(Multipart, ListUploadsFindsThoseBelowAPrefix) {
   ASSERT_TRUE(listed.has_value()) << listed.error().ToString();
   std::vector<std::string> found;
   for (const auto& u : listed->uploads) {
-    if (u.upload.key.starts_with(Key("u/"))) found.push_back(u.upload.upload_id);
+    if (u.upload.key.starts_with(Key("u/")))
+      found.push_back(u.upload.upload_id);
   }
   EXPECT_EQ(found.size(), 2u);
   if (traits().list_uploads) {

@@ -40,8 +40,8 @@ TEST_P(Objects, PutGathersAndGetScatters) {
   get.key = Key("gather");
   get.destination.segments = {std::as_writable_bytes(std::span(*a)),
                               std::as_writable_bytes(std::span(*b))};
-  get.destination.owner = std::make_shared<std::pair<decltype(a), decltype(b)>>(
-      a, b);
+  get.destination.owner =
+      std::make_shared<std::pair<decltype(a), decltype(b)>>(a, b);
   auto got = store().Get(std::move(get)).Get();
   ASSERT_TRUE(got.has_value()) << got.error().ToString();
   EXPECT_EQ(got->bytes, bytes.size());
@@ -76,7 +76,8 @@ TEST_P(Objects, RangeBeyondTheEndIsShort) {
   auto across = Read(Key("s"), 900, 500);
   ASSERT_TRUE(across.has_value()) << across.error().ToString();
   EXPECT_EQ(*across, bytes.substr(900));
-  for (const std::uint64_t offset : {std::uint64_t{1'000}, std::uint64_t{5'000}}) {
+  for (const std::uint64_t offset :
+       {std::uint64_t{1'000}, std::uint64_t{5'000}}) {
     auto beyond = Read(Key("s"), offset, 10);
     ASSERT_TRUE(beyond.has_value()) << beyond.error().ToString();
     EXPECT_EQ(*beyond, "");
@@ -278,9 +279,9 @@ TEST_P(Objects, ManyAtOnce) {
     ASSERT_TRUE(put.has_value()) << put.error().ToString();
   }
   for (int i = 0; i < 100; i += 9) {
-    EXPECT_EQ(Read(Key("at-once/" + std::to_string(i)), 0, 5'000)
-                  .value_or("failed"),
-              Pattern(1'000 + i, i));
+    EXPECT_EQ(
+        Read(Key("at-once/" + std::to_string(i)), 0, 5'000).value_or("failed"),
+        Pattern(1'000 + i, i));
   }
 }
 

@@ -1,6 +1,8 @@
 // The S3 store against a server that fails on demand.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -57,8 +59,8 @@ class S3Faults : public ::testing::Test {
     parts.clock = std::make_unique<SystemClock>();
     parts.credentials = std::make_unique<StaticCredentials>(
         Credentials{"test", "testtesttest", ""});
-    parts.transport = std::make_unique<CurlTransport>(
-        CurlTransport::Options{2, 8, ""});
+    parts.transport =
+        std::make_unique<CurlTransport>(CurlTransport::Options{2, 8, ""});
     return std::make_unique<S3ObjectStore>(
         std::move(parts),
         *Endpoint::Create(server_->url(), "us-east-1", "bucket", std::nullopt),
@@ -155,7 +157,8 @@ TEST_F(S3Faults, AResetInTheBodyIsResumed) {
 
 TEST_F(S3Faults, AResetOfAnUploadIsRepeated) {
   const std::string bytes = Pattern(5'000'000);
-  server_->Post("fault?op=PutObject&action=reset&side=request&at_byte=100000&count=2");
+  server_->Post(
+      "fault?op=PutObject&action=reset&side=request&at_byte=100000&count=2");
   ASSERT_TRUE(Put("up", bytes).has_value());
   auto read = Read("up", bytes.size());
   EXPECT_TRUE(read.value_or("") == bytes);
@@ -296,6 +299,70 @@ TEST_F(S3Faults, ClosingTheStoreEndsWhatIsInFlight) {
   for (auto& f : reading) {
     EXPECT_EQ(std::move(f).Get().error().code(), ErrorCode::kCancelled);
   }
+}
+
+// The server's certificate is verified, and a bundle makes it trusted.
+TEST(S3Tls, TheCertificateMatters) {
+  if (ServerProgram().empty()) GTEST_SKIP() << "no s3server in this build";
+  std::string directory = ::testing::TempDir() + "s3tls-XXXXXX";
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  {
+    ServerProcess server({"--tls-self-signed", directory});
+    ASSERT_TRUE(server.started());
+    ASSERT_TRUE(server.url().starts_with("https://"));
+    S3StoreOptions options;
+    options.endpoint_url = server.url();
+    options.bucket = "bucket";
+    options.access_key_id = "test";
+    options.secret_access_key = "testtesttest";
+    auto distrustful = OpenS3Store(options);
+    ASSERT_TRUE(distrustful.has_value());
+    auto refused = (*distrustful)->Head({"k", {}}).Get();
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().code(), ErrorCode::kUnavailable);
+    EXPECT_EQ(refused.error().s3_code(), "CertificateError");
+    EXPECT_NE(refused.error().message().find("--ca-file"), std::string::npos);
+
+    options.ca_file = directory + "/ca.pem";
+    auto trusting = OpenS3Store(options);
+    ASSERT_TRUE(trusting.has_value());
+    PutRequest put;
+    put.key = "k";
+    auto owner = std::make_shared<const std::string>(Pattern(3'000'000));
+    put.payload.segments = {std::as_bytes(std::span(*owner))};
+    put.payload.owner = owner;
+    auto done = (*trusting)->Put(std::move(put)).Get();
+    ASSERT_TRUE(done.has_value()) << done.error().ToString();
+    auto head = (*trusting)->Head({"k", {}}).Get();
+    ASSERT_TRUE(head.has_value()) << head.error().ToString();
+    EXPECT_EQ(head->size, owner->size());
+  }
+  std::filesystem::remove_all(directory);
+}
+
+TEST_F(S3Faults, WrongCredentialsAndBucketsAreNamed) {
+  S3StoreOptions options;
+  options.endpoint_url = server_->url();
+  options.bucket = "bucket";
+  options.access_key_id = "test";
+  options.secret_access_key = "wrong";
+  auto store = OpenS3Store(options);
+  ASSERT_TRUE(store.has_value());
+  auto denied = (*store)->List({}).Get();
+  ASSERT_FALSE(denied.has_value());
+  EXPECT_EQ(denied.error().code(), ErrorCode::kUnauthenticated);
+  EXPECT_EQ(denied.error().ToString().find("wrong"), std::string::npos);
+
+  options.secret_access_key = "testtesttest";
+  options.bucket = "no-such-bucket";
+  store = OpenS3Store(options);
+  ASSERT_TRUE(store.has_value());
+  auto absent = (*store)->List({}).Get();
+  ASSERT_FALSE(absent.has_value());
+  EXPECT_EQ(absent.error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(absent.error().s3_code(), "NoSuchBucket");
+  EXPECT_NE(absent.error().message().find("\"no-such-bucket\""),
+            std::string::npos);
 }
 
 TEST_F(S3Faults, NobodyListens) {

@@ -21,8 +21,8 @@ std::string ServerProgram() {
 }
 
 ServerProcess::ServerProcess(std::vector<std::string> options) {
-  std::vector<std::string> args = {ServerProgram(), "--bucket",     "bucket",
-                                   "--access-key",  "test",         "--secret-key",
+  std::vector<std::string> args = {ServerProgram(), "--bucket", "bucket",
+                                   "--access-key",  "test",     "--secret-key",
                                    "testtesttest"};
   args.insert(args.end(), options.begin(), options.end());
   std::vector<char*> argv;

@@ -18,13 +18,13 @@ struct StoreTraits {
   bool conditional_put = true;
   bool conditional_complete = true;
   bool conditional_copy = true;
-  bool source_condition = true;     // x-amz-copy-source-if-match
+  bool source_condition = true;  // x-amz-copy-source-if-match
   bool upload_part_copy = true;
-  bool dot_segment_keys = true;     // "../x" is taken literally
-  bool control_characters = true;   // in keys
-  bool long_keys = true;            // 1,024 bytes
-  bool slash_keys = true;           // "a//b", "/a", "a/"
-  bool list_uploads = true;         // with prefix, key marker and id marker
+  bool dot_segment_keys = true;    // "../x" is taken literally
+  bool control_characters = true;  // in keys
+  bool long_keys = true;           // 1,024 bytes
+  bool slash_keys = true;          // "a//b", "/a", "a/"
+  bool list_uploads = true;        // with prefix, key marker and id marker
   bool list_parts_paging = true;
   bool byte_order_listing = true;
   bool small_parts_refused = true;  // EntityTooSmall below 5 MiB
@@ -66,8 +66,7 @@ class ObjectStoreTest : public ::testing::TestWithParam<StoreUnderTest> {
   // Every key below `list_prefix`, over all pages.
   std::vector<std::string> ListAll(const std::string& list_prefix,
                                    int max_keys = 1000);
-  MultipartUpload Create(const std::string& key,
-                         UserMetadata metadata = {});
+  MultipartUpload Create(const std::string& key, UserMetadata metadata = {});
   CompletedPart Upload(const MultipartUpload& upload, int number,
                        const std::string& bytes);
 

@@ -108,20 +108,21 @@ TEST(MultipartCalls, PartNumbersAreChecked) {
 }
 
 TEST(MultipartCalls, ReadsPages) {
-  const auto parts = ParseListParts(Reply(
-      "<ListPartsResult><IsTruncated>true</IsTruncated>"
-      "<NextPartNumberMarker>3</NextPartNumberMarker><Part><PartNumber>3"
-      "</PartNumber><ETag>\"e\"</ETag><Size>10</Size></Part></ListPartsResult>"));
+  const auto parts = ParseListParts(
+      Reply("<ListPartsResult><IsTruncated>true</IsTruncated>"
+            "<NextPartNumberMarker>3</NextPartNumberMarker><Part><PartNumber>3"
+            "</PartNumber><ETag>\"e\"</ETag><Size>10</Size></Part></"
+            "ListPartsResult>"));
   ASSERT_TRUE(parts.has_value());
   ASSERT_EQ(parts->parts.size(), 1u);
   EXPECT_EQ(parts->parts[0].size, 10u);
   EXPECT_EQ(parts->next_part_number_marker, 3);
 
-  const auto uploads = ParseListUploads(Reply(
-      "<ListMultipartUploadsResult><EncodingType>url</EncodingType>"
-      "<Upload><Key>a+b%2F</Key><UploadId>u</UploadId><Initiated>"
-      "2013-05-24T00:00:00Z</Initiated></Upload>"
-      "</ListMultipartUploadsResult>"));
+  const auto uploads = ParseListUploads(
+      Reply("<ListMultipartUploadsResult><EncodingType>url</EncodingType>"
+            "<Upload><Key>a+b%2F</Key><UploadId>u</UploadId><Initiated>"
+            "2013-05-24T00:00:00Z</Initiated></Upload>"
+            "</ListMultipartUploadsResult>"));
   ASSERT_TRUE(uploads.has_value());
   EXPECT_EQ(uploads->uploads[0].upload.key, "a b/");
   EXPECT_FALSE(uploads->truncated);

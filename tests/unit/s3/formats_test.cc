@@ -32,8 +32,8 @@ TEST(Time, ReadsAndWrites) {
             std::chrono::milliseconds(456));
   EXPECT_EQ(ParseHttpDate("Fri, 24 May 2013 01:02:03 GMT"),
             ParseIso8601("2013-05-24T01:02:03Z"));
-  for (const char* bad : {"", "yesterday", "2013-13-01T00:00:00Z",
-                          "2013-05-24T25:00:00Z"}) {
+  for (const char* bad :
+       {"", "yesterday", "2013-13-01T00:00:00Z", "2013-05-24T25:00:00Z"}) {
     EXPECT_FALSE(ParseIso8601(bad).has_value()) << bad;
   }
   EXPECT_FALSE(ParseHttpDate("Fri, 24 Xxx 2013 01:02:03 GMT").has_value());
@@ -52,8 +52,8 @@ TEST(Xml, ReadsElementsAndDropsNamespaces) {
 }
 
 TEST(Xml, AcceptsTheWhiteSpaceOfSlowReplies) {
-  EXPECT_TRUE(
-      ParseXml("<?xml version=\"1.0\"?>\n   \n\n  <R><K>1</K></R>").has_value());
+  EXPECT_TRUE(ParseXml("<?xml version=\"1.0\"?>\n   \n\n  <R><K>1</K></R>")
+                  .has_value());
 }
 
 TEST(Xml, RefusesWhatItMust) {
@@ -88,14 +88,14 @@ TEST(Endpoint, Addressing) {
   EXPECT_EQ(aws->Path(""), "/");
   EXPECT_EQ(aws->Uri("k"), "s3://bucket/k");
 
-  const auto dots = Endpoint::Create("", "us-east-1", "my.bucket",
-                                     std::nullopt);
+  const auto dots =
+      Endpoint::Create("", "us-east-1", "my.bucket", std::nullopt);
   ASSERT_TRUE(dots.has_value());
   EXPECT_EQ(dots->host(), "s3.us-east-1.amazonaws.com");
   EXPECT_EQ(dots->Path("k"), "/my.bucket/k");
 
-  const auto own = Endpoint::Create("http://[::1]:9000/base/", "r", "bucket",
-                                    std::nullopt);
+  const auto own =
+      Endpoint::Create("http://[::1]:9000/base/", "r", "bucket", std::nullopt);
   ASSERT_TRUE(own.has_value()) << own.error().ToString();
   EXPECT_EQ(own->origin(), "http://[::1]:9000");
   EXPECT_EQ(own->Path("../x//y"), "/base/bucket/../x//y");
@@ -110,13 +110,20 @@ TEST(Endpoint, Addressing) {
 
 TEST(Endpoint, RefusesNonsense) {
   const std::pair<const char*, const char*> bad[] = {
-      {"localhost:9000", "bucket"},    {"ftp://host", "bucket"},
-      {"http://", "bucket"},           {"http://host:99999", "bucket"},
-      {"http://host:", "bucket"},      {"http://u:p@host", "bucket"},
-      {"http://ho st", "bucket"},      {"http://host/?q", "bucket"},
-      {"http://host", ""},             {"http://host", "ab"},
-      {"http://host", "a/b/c"},        {"", "UpperCase"},
-      {"", "under_score"},             {"", "-bucket"},
+      {"localhost:9000", "bucket"},
+      {"ftp://host", "bucket"},
+      {"http://", "bucket"},
+      {"http://host:99999", "bucket"},
+      {"http://host:", "bucket"},
+      {"http://u:p@host", "bucket"},
+      {"http://ho st", "bucket"},
+      {"http://host/?q", "bucket"},
+      {"http://host", ""},
+      {"http://host", "ab"},
+      {"http://host", "a/b/c"},
+      {"", "UpperCase"},
+      {"", "under_score"},
+      {"", "-bucket"},
       {"", "buc..ket"}};
   for (const auto& [url, bucket] : bad) {
     const auto e = Endpoint::Create(url, "us-east-1", bucket, std::nullopt);

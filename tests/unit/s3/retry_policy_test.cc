@@ -23,10 +23,9 @@ TEST(RetryTable, EveryCell) {
         EXPECT_EQ(Decide(c, i, maybe), RetryAction::kFail);
       }
       for (const E c : {E::kCondition, E::kGone}) {
-        EXPECT_EQ(Decide(c, i, maybe),
-                  i == Idempotency::kReconcile && maybe
-                      ? RetryAction::kReconcile
-                      : RetryAction::kFail);
+        EXPECT_EQ(Decide(c, i, maybe), i == Idempotency::kReconcile && maybe
+                                           ? RetryAction::kReconcile
+                                           : RetryAction::kFail);
       }
     }
   }
@@ -116,9 +115,9 @@ TEST(RetryState, RetryAfterIsALowerBound) {
   EXPECT_GE(*state.NextDelay(Of(ErrorClass::kThrottled, milliseconds(7000))),
             milliseconds(7000));
   // A server cannot park a client for a day.
-  EXPECT_LE(*state.NextDelay(
-                Of(ErrorClass::kThrottled, std::chrono::hours(24))),
-            std::chrono::minutes(2));
+  EXPECT_LE(
+      *state.NextDelay(Of(ErrorClass::kThrottled, std::chrono::hours(24))),
+      std::chrono::minutes(2));
 }
 
 TEST(RetryTokens, AnEmptyBucketSlowsRetriesDown) {

@@ -4,8 +4,8 @@
 
 #include "s3/object_calls.h"
 #include "s3/range_download.h"
-#include "unit/s3/scripted_transport.h"
 #include "support/manual_executor.h"
+#include "unit/s3/scripted_transport.h"
 
 namespace ckptfs {
 namespace {
@@ -55,14 +55,14 @@ class Client : public ::testing::Test {
   ScriptedTransport transport_;
   StaticCredentials credentials_{{"AKID", "SECRET", ""}};
   std::stop_source stop_;
-  S3Client client_{transport_,
-                   clock_,
-                   executor_,
-                   credentials_,
-                   *Endpoint::Create("http://host:9", "us-east-1", "bucket",
-                                     std::nullopt),
-                   "us-east-1",
-                   {}};
+  S3Client client_{
+      transport_,
+      clock_,
+      executor_,
+      credentials_,
+      *Endpoint::Create("http://host:9", "us-east-1", "bucket", std::nullopt),
+      "us-east-1",
+      {}};
 };
 
 TEST_F(Client, SendsASignedRequest) {
@@ -75,7 +75,8 @@ TEST_F(Client, SendsASignedRequest) {
   EXPECT_EQ(sent.body, "abc");
   EXPECT_EQ(sent.headers.Get("host"), "host:9");
   EXPECT_EQ(sent.headers.Get("x-amz-content-sha256"), kUnsignedPayload);
-  EXPECT_TRUE(sent.headers.Get("Authorization").starts_with("AWS4-HMAC-SHA256"));
+  EXPECT_TRUE(
+      sent.headers.Get("Authorization").starts_with("AWS4-HMAC-SHA256"));
 }
 
 TEST_F(Client, RepeatsWhatMayPass) {
@@ -119,15 +120,17 @@ TEST_F(Client, TheDeadlineEndsRetries) {
 }
 
 TEST_F(Client, SwitchesToSignedPayloadsWhereAsked) {
-  transport_.Add({.status = 400, .body = ErrorBody("XAmzContentSHA256Mismatch")});
+  transport_.Add(
+      {.status = 400, .body = ErrorBody("XAmzContentSHA256Mismatch")});
   transport_.Add({});
   transport_.Add({});
   EXPECT_FALSE(Run(PutOf("abc")).failure.has_value());
   EXPECT_FALSE(Run(PutOf("abc")).failure.has_value());
   ASSERT_EQ(transport_.seen.size(), 3u);
   for (int i : {1, 2}) {
-    EXPECT_EQ(transport_.seen[i].headers.Get("x-amz-content-sha256"),
-              "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    EXPECT_EQ(
+        transport_.seen[i].headers.Get("x-amz-content-sha256"),
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
   }
 }
 
@@ -218,8 +221,9 @@ class Download : public Client {
   S3Outcome Get(std::uint64_t offset, std::size_t size, ETag if_match = {}) {
     buffer_ = std::make_shared<std::string>(size, '-');
     Destination d;
-    d.segments = {std::as_writable_bytes(std::span(*buffer_).first(size / 3)),
-                  std::as_writable_bytes(std::span(*buffer_).subspan(size / 3))};
+    d.segments = {
+        std::as_writable_bytes(std::span(*buffer_).first(size / 3)),
+        std::as_writable_bytes(std::span(*buffer_).subspan(size / 3))};
     d.owner = buffer_;
     download_ = std::make_shared<RangeDownload>("key", offset, std::move(d),
                                                 std::move(if_match));
@@ -251,11 +255,10 @@ TEST_F(Download, ResumesAtTheFirstMissingByteWithTheFirstETag) {
 }
 
 TEST_F(Download, AReplacementBetweenAttemptsIsStale) {
-  for (const Answer& second :
-       {Answer{412, {}, ErrorBody("PreconditionFailed")},
-        Answer{404, {}, ErrorBody("NoSuchKey")},
-        // The server ignores If-Match.
-        Answer{206, Part(4, 9, 100, "e2"), "456789"}}) {
+  for (const Answer& second : {Answer{412, {}, ErrorBody("PreconditionFailed")},
+                               Answer{404, {}, ErrorBody("NoSuchKey")},
+                               // The server ignores If-Match.
+                               Answer{206, Part(4, 9, 100, "e2"), "456789"}}) {
     transport_.Add({206, Part(0, 9, 100), "0123", TransportFailure::kBroken});
     transport_.Add(second);
     const S3Outcome outcome = Get(0, 10);

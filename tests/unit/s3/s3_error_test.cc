@@ -13,8 +13,9 @@ class Classification : public ::testing::Test {
     r.status = status;
     r.headers = std::move(headers);
     if (!code.empty()) {
-      r.body = "<Error><Code>" + code + "</Code><Message>server text</Message>" +
-               extra + "<RequestId>RID</RequestId></Error>";
+      r.body = "<Error><Code>" + code +
+               "</Code><Message>server text</Message>" + extra +
+               "<RequestId>RID</RequestId></Error>";
     }
     auto failure = Classify(request_, r, endpoint_, now_);
     if (!failure.has_value()) {
@@ -24,8 +25,8 @@ class Classification : public ::testing::Test {
     return *failure;
   }
 
-  Endpoint endpoint_ = *Endpoint::Create("http://host:1", "us-east-1", "bucket",
-                                         std::nullopt);
+  Endpoint endpoint_ =
+      *Endpoint::Create("http://host:1", "us-east-1", "bucket", std::nullopt);
   S3Request request_ = [] {
     S3Request r;
     r.operation = "get";
@@ -92,8 +93,9 @@ TEST_F(Classification, KeepsTheRequestId) {
 TEST_F(Classification, NamesTheBucketThatIsMissing) {
   const Error e = Of(404, "NoSuchBucket").error;
   EXPECT_EQ(e.code(), ErrorCode::kNotFound);
-  EXPECT_NE(e.message().find("bucket \"bucket\" does not exist at http://host:1"),
-            std::string::npos)
+  EXPECT_NE(
+      e.message().find("bucket \"bucket\" does not exist at http://host:1"),
+      std::string::npos)
       << e.message();
 }
 
@@ -107,9 +109,9 @@ TEST_F(Classification, NamesTheClockSkew) {
 }
 
 TEST_F(Classification, NamesTheRegion) {
-  const Error a = Of(301, "PermanentRedirect",
-                     {{"x-amz-bucket-region", "eu-central-1"}})
-                      .error;
+  const Error a =
+      Of(301, "PermanentRedirect", {{"x-amz-bucket-region", "eu-central-1"}})
+          .error;
   const Error b = Of(400, "AuthorizationHeaderMalformed", {},
                      "<Region>eu-central-1</Region>")
                       .error;
@@ -125,8 +127,8 @@ TEST_F(Classification, ReadsRetryAfter) {
             std::chrono::seconds(3));
   EXPECT_EQ(Of(503, "SlowDown", {{"x-amz-retry-after", "250"}}).retry_after,
             std::chrono::milliseconds(250));
-  EXPECT_FALSE(Of(503, "SlowDown", {{"Retry-After", "soon"}})
-                   .retry_after.has_value());
+  EXPECT_FALSE(
+      Of(503, "SlowDown", {{"Retry-After", "soon"}}).retry_after.has_value());
 }
 
 TEST_F(Classification, AnErrorInsideA200) {

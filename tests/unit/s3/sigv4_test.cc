@@ -30,8 +30,8 @@ class SigV4 : public ::testing::Test {
 };
 
 TEST_F(SigV4, GetObject) {
-  SignableRequest r{"GET", "/test.txt", {}, {{"Range", "bytes=0-9"}},
-                    kEmptySha256};
+  SignableRequest r{
+      "GET", "/test.txt", {}, {{"Range", "bytes=0-9"}}, kEmptySha256};
   EXPECT_EQ(SignatureOf(r),
             "f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41");
   EXPECT_EQ(
