@@ -4,7 +4,7 @@
 #   make build     the programs, in build/bin
 #   make demo      a Lightning training that is killed in mid-save and resumes
 #   make test      all tests, under 15 minutes when built
-#   make test-all  the same, then clang 19 and clang-tidy
+#   make test-all  the same, then clang 19, clang-tidy and clang-format
 #   make bench     speed, CPU and memory against our own client without FUSE
 #   make install   to PREFIX (default /usr/local), below DESTDIR
 #   make clean     removes what was built; keeps the virtual environment

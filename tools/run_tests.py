@@ -2,7 +2,8 @@
 
 Stages: release build, ctest, the address and undefined-behaviour sanitizers on
 the unit, simulation and fs programs, and the Python suites against the release
-programs. With --all also clang 19 (build and ctest) and clang-tidy.
+programs. With --all also clang 19 (build and ctest), clang-tidy and
+clang-format.
 
 The last line is "N passed, N failed"; the exit status is 0 only if nothing
 failed. A stage that cannot run (a broken build) counts as one failure, and
@@ -168,6 +169,20 @@ class Runner:
                 print(output)
                 self.count.fail(f"clang-tidy: {source.relative_to(ROOT)}")
 
+    def run_clang_format(self):
+        """One count for all files: what to run is printed."""
+        files = subprocess.run(
+            ["git", "ls-files", "*.cc", "*.h"], cwd=ROOT, check=True,
+            capture_output=True, text=True).stdout.split()
+        wrong = [name for name in files if subprocess.run(
+            ["clang-format-19", "--dry-run", "-Werror", name], cwd=ROOT,
+            capture_output=True).returncode != 0]
+        if wrong:
+            print("clang-format-19 -i", *wrong)
+            self.count.fail("clang-format")
+        else:
+            self.count.passed += 1
+
     def report(self):
         print("=== stages")
         for name, seconds in self.times:
@@ -185,7 +200,7 @@ def main():
     parser.add_argument("--cmake", default="/usr/bin/cmake")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--all", action="store_true",
-                        help="also clang 19 and clang-tidy")
+                        help="also clang 19, clang-tidy, clang-format")
     arguments = parser.parse_args()
 
     runner = Runner(shutil.which(arguments.cmake), arguments.jobs)
@@ -199,6 +214,7 @@ def main():
     if arguments.all and runner.stage("build clang", runner.build, "clang"):
         runner.stage("ctest clang", runner.run_ctest, "clang")
         runner.stage("clang-tidy", runner.run_clang_tidy)
+        runner.stage("clang-format", runner.run_clang_format)
     return runner.report()
 
 

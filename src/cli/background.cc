@@ -16,9 +16,7 @@ namespace ckptfs::cli {
 
 namespace {
 
-std::string Reason(int error) {
-  return std::generic_category().message(error);
-}
+std::string Reason(int error) { return std::generic_category().message(error); }
 
 void PrintLine(std::string line) {
   std::replace(line.begin(), line.end(), '\n', ' ');
@@ -58,12 +56,11 @@ Result<void> Detach(int pipe, const std::string& log_file) {
   }
   const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
   // What the C++ runtime or a sanitizer says last belongs into the log.
-  const int log = ::open(log_file.c_str(),
-                         O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+  const int log =
+      ::open(log_file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
   if (log < 0) {
-    return Fail(ErrorCode::kInvalidArgument, "cannot open the log file " +
-                                                 log_file + ": " +
-                                                 Reason(errno));
+    return Fail(ErrorCode::kInvalidArgument,
+                "cannot open the log file " + log_file + ": " + Reason(errno));
   }
   if (null < 0 || ::dup2(null, STDIN_FILENO) < 0 ||
       ::dup2(null, STDOUT_FILENO) < 0 || ::dup2(log, STDERR_FILENO) < 0) {

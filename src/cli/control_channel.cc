@@ -15,9 +15,7 @@ namespace ckptfs::cli {
 
 namespace {
 
-std::string Reason(int error) {
-  return std::generic_category().message(error);
-}
+std::string Reason(int error) { return std::generic_category().message(error); }
 
 struct Address {
   sockaddr_un name{};
@@ -55,10 +53,10 @@ Result<ControlServer> ControlServer::Listen(const std::string& device) {
              address.size) != 0 ||
       ::listen(socket.get(), 8) != 0) {
     const int error = errno;
-    return Fail(error == EADDRINUSE ? ErrorCode::kAlreadyExists
-                                    : ErrorCode::kInternal,
-                "cannot listen for ckptfs umount (socket @ckptfs/" + device +
-                    "): " + Reason(error));
+    return Fail(
+        error == EADDRINUSE ? ErrorCode::kAlreadyExists : ErrorCode::kInternal,
+        "cannot listen for ckptfs umount (socket @ckptfs/" + device +
+            "): " + Reason(error));
   }
   return ControlServer(std::move(socket));
 }
@@ -99,9 +97,9 @@ Result<ExitCode> AskToUnmount(const std::string& device,
   if (!socket.valid() ||
       ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address.name),
                 address.size) != 0) {
-    return Fail(ErrorCode::kNotFound,
-                "its daemon cannot be reached from here (" + Reason(errno) +
-                    ")");
+    return Fail(
+        ErrorCode::kNotFound,
+        "its daemon cannot be reached from here (" + Reason(errno) + ")");
   }
   // Only the daemon's owner may speak for it.
   const std::optional<uid_t> uid = PeerUid(socket.get());

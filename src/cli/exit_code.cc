@@ -5,10 +5,8 @@ namespace ckptfs::cli {
 ExitCode ExitCodeForStoreError(const Error& error) {
   switch (error.code()) {
     case ErrorCode::kUnauthenticated:
-    case ErrorCode::kPermissionDenied:
-      return ExitCode::kCredentials;
-    case ErrorCode::kNotFound:
-      return ExitCode::kBucket;
+    case ErrorCode::kPermissionDenied: return ExitCode::kCredentials;
+    case ErrorCode::kNotFound: return ExitCode::kBucket;
     case ErrorCode::kInvalidArgument:
       // Answered by a server: a wrong region or a malformed bucket name.
       // Found before a request: an option.
@@ -16,8 +14,7 @@ ExitCode ExitCodeForStoreError(const Error& error) {
     case ErrorCode::kUnavailable:
     case ErrorCode::kDeadlineExceeded:
     case ErrorCode::kResourceExhausted:
-    case ErrorCode::kDataLoss:
-      return ExitCode::kEndpoint;
+    case ErrorCode::kDataLoss: return ExitCode::kEndpoint;
     case ErrorCode::kAlreadyExists:
     case ErrorCode::kPreconditionFailed:
     case ErrorCode::kConflict:
@@ -30,8 +27,7 @@ ExitCode ExitCodeForStoreError(const Error& error) {
     case ErrorCode::kNameTooLong:
     case ErrorCode::kReadOnly:
     case ErrorCode::kStale:
-    case ErrorCode::kInternal:
-      return ExitCode::kOther;
+    case ErrorCode::kInternal: return ExitCode::kOther;
   }
   return ExitCode::kOther;
 }

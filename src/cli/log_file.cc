@@ -49,8 +49,8 @@ Result<std::string> DefaultLogFile(const std::string& mount_point) {
   stdfs::create_directories(directory, error);
   if (error) {
     return Fail(ErrorCode::kPermissionDenied,
-                "cannot make " + directory.string() + " for the log: " +
-                    error.message() + "; name a --log-file");
+                "cannot make " + directory.string() +
+                    " for the log: " + error.message() + "; name a --log-file");
   }
   // A name has at most 255 bytes; deep mount points keep their end.
   std::string name = EscapeMountPoint(mount_point);

@@ -54,8 +54,7 @@ void MakeAbsolute(std::string& path) {
 
 ExitCode RunMount(MountOptions options) {
   StartReport terminal;
-  Result<std::string> mount_point =
-      fuse::CheckMountPoint(options.mount_point);
+  Result<std::string> mount_point = fuse::CheckMountPoint(options.mount_point);
   if (!mount_point.has_value()) {
     return terminal.Failed(ExitCode::kMountPoint,
                            mount_point.error().message());

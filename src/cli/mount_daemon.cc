@@ -109,8 +109,7 @@ sigset_t StopSignals() {
 
 tl::expected<MountDaemon*, StartFailure> MountDaemon::Start(
     const MountOptions& options) {
-  const std::string what =
-      "cannot mount " + SourceOf(options.source) + ": ";
+  const std::string what = "cannot mount " + SourceOf(options.source) + ": ";
   S3StoreOptions store_options;
   store_options.bucket = options.source.bucket;
   store_options.region = options.region;
@@ -118,8 +117,8 @@ tl::expected<MountDaemon*, StartFailure> MountDaemon::Start(
   store_options.ca_file = options.ca_file;
   if (options.force_path_style) store_options.force_path_style = true;
   const auto failed = [&](const Error& error) {
-    return tl::unexpected<StartFailure>(StartFailure{
-        ExitCodeForStoreError(error), what + error.ToString()});
+    return tl::unexpected<StartFailure>(
+        StartFailure{ExitCodeForStoreError(error), what + error.ToString()});
   };
   Result<std::unique_ptr<ObjectStore>> store = OpenS3Store(store_options);
   if (!store.has_value()) return failed(store.error());
@@ -143,9 +142,8 @@ MountDaemon::MountDaemon(const MountOptions& options,
                          std::unique_ptr<ObjectStore> store)
     : options_(options),
       source_(SourceOf(options.source)),
-      memory_limit_(options.memory_limit_bytes != 0
-                        ? options.memory_limit_bytes
-                        : DefaultMemoryLimit()),
+      memory_limit_(options.memory_limit_bytes != 0 ? options.memory_limit_bytes
+                                                    : DefaultMemoryLimit()),
       store_(std::move(store)),
       strand_("fs", 1),
       work_("work", kWorkThreads),
@@ -166,8 +164,7 @@ fs::FileSystemOptions MountDaemon::FsOptions() const {
   o.part_bytes = options_.part_bytes;
   // A part of the user's size must fit, and a second one beside it.
   o.stream_window_bytes =
-      std::min(std::max(kStreamWindow, 2 * options_.part_bytes),
-               memory_limit_);
+      std::min(std::max(kStreamWindow, 2 * options_.part_bytes), memory_limit_);
   return o;
 }
 
@@ -179,9 +176,9 @@ std::optional<StartFailure> MountDaemon::Mount() {
   signals_ = fuse::FileDescriptor(
       ::signalfd(-1, &stop_signals, SFD_CLOEXEC | SFD_NONBLOCK));
   if (!signals_.valid() || !events_->wake.valid()) {
-    return StartFailure{ExitCode::kOther,
-                        "cannot make a signalfd: " +
-                            std::generic_category().message(errno)};
+    return StartFailure{
+        ExitCode::kOther,
+        "cannot make a signalfd: " + std::generic_category().message(errno)};
   }
   fuse::SessionOptions session;
   session.mount_point = options_.mount_point;
@@ -280,13 +277,12 @@ void MountDaemon::BeginDrain(const std::string& reason) {
           std::to_string(options_.drain_timeout.count()) + " s)");
   strand_.Post([file_system = file_system_.get(), deadline = drain_deadline_,
                 events = events_] {
-    file_system->Drain(
-        deadline,
-        fs::Reply<fs::DrainReport>([events](Result<fs::DrainReport> report) {
-          events->report = std::move(report);
-          events->drained = true;
-          events->Wake();
-        }));
+    file_system->Drain(deadline, fs::Reply<fs::DrainReport>(
+                                     [events](Result<fs::DrainReport> report) {
+                                       events->report = std::move(report);
+                                       events->drained = true;
+                                       events->Wake();
+                                     }));
   });
 }
 
@@ -296,13 +292,13 @@ void MountDaemon::Progress() {
         std::move(*unpublished_).Get();
     unpublished_.reset();
     if (files.has_value() && !files->empty()) {
-      const auto left = std::chrono::duration_cast<seconds>(drain_deadline_ -
-                                                            Now());
+      const auto left =
+          std::chrono::duration_cast<seconds>(drain_deadline_ - Now());
       Say(LogLevel::kInfo,
           "waiting up to " +
               std::to_string(std::max<std::int64_t>(left.count(), 0)) +
-              " s for " + Count(files->size()) + " not published yet: " +
-              NameSome(*files));
+              " s for " + Count(files->size()) +
+              " not published yet: " + NameSome(*files));
     }
   }
   if (unpublished_.has_value() || Now() < next_progress_) return;

@@ -112,8 +112,9 @@ const OptionRow kMountOptions[] = {
        CKPTFS_ASSIGN_OR_RETURN(o.part_bytes, ParseByteSize(v));
        if (o.part_bytes < kMinPartBytes || o.part_bytes > kMaxPartBytes) {
          return Fail(ErrorCode::kInvalidArgument,
-                     "\"" + v + "\" is out of range; S3 takes parts of 5MiB to "
-                     "5GiB");
+                     "\"" + v +
+                         "\" is out of range; S3 takes parts of 5MiB to "
+                         "5GiB");
        }
        return {};
      }},
@@ -234,10 +235,9 @@ PrintAndExit LeftOver(const CLI::App& app,
       nearest = long_name;
     }
   }
-  return UsageError(
-      "unknown option " + name +
-      (nearest.empty() ? "" : "; did you mean " + nearest + "?") + " See " +
-      command + " --help");
+  return UsageError("unknown option " + name +
+                    (nearest.empty() ? "" : "; did you mean " + nearest + "?") +
+                    " See " + command + " --help");
 }
 
 template <std::size_t n>
@@ -252,8 +252,8 @@ void AddRows(CLI::App& app, const OptionRow (&rows)[n], MountOptions& options,
     };
     CLI::Option* option = nullptr;
     if (row.value_name == nullptr) {
-      option = app.add_flag_callback(
-          row.name, [apply] { apply(""); }, row.help);
+      option =
+          app.add_flag_callback(row.name, [apply] { apply(""); }, row.help);
     } else {
       option = app.add_option_function<std::string>(row.name, apply, row.help);
       option->type_name(row.value_name);
@@ -266,7 +266,8 @@ void AddRows(CLI::App& app, const OptionRow (&rows)[n], MountOptions& options,
 
 Command ParseCommandLine(int argc, const char* const* argv) {
   CLI::App app(
-      "ckptfs mounts an S3 prefix as a directory for checkpoints: a file whose\n"
+      "ckptfs mounts an S3 prefix as a directory for checkpoints: a file "
+      "whose\n"
       "close() succeeded is a plain object, whole, under its name.");
   app.name("ckptfs");
   app.set_version_flag("--version", "ckptfs " CKPTFS_VERSION);
@@ -278,8 +279,9 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   CLI::App* mount = app.add_subcommand("mount", "Mount a bucket or a prefix");
   mount->add_option("SOURCE", source, "s3://bucket or s3://bucket/prefix")
       ->type_name("");
-  mount->add_option("DIR", mount_options.mount_point,
-                    "An existing directory to mount on")
+  mount
+      ->add_option("DIR", mount_options.mount_point,
+                   "An existing directory to mount on")
       ->type_name("");
   AddRows(*mount, kMountOptions, mount_options, "Options");
   AddRows(*mount, kUnservedMountOptions, mount_options, "");
@@ -322,10 +324,10 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   }
   if (!mount->parsed()) {
     const std::vector<std::string> rest = app.remaining();
-    return UsageError(
-        (rest.empty() ? std::string("no command given")
-                      : "unknown command \"" + rest.front() + "\"") +
-        "; use mount, umount or version, see ckptfs --help");
+    return UsageError((rest.empty()
+                           ? std::string("no command given")
+                           : "unknown command \"" + rest.front() + "\"") +
+                      "; use mount, umount or version, see ckptfs --help");
   }
   if (source.empty() || mount_options.mount_point.empty()) {
     return UsageError(

@@ -20,9 +20,10 @@ struct MountOptions {
   BucketUri source;
   std::string mount_point;
 
-  std::string endpoint_url;  // empty: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS
-  std::string region;        // empty: AWS_REGION, AWS_DEFAULT_REGION, us-east-1
-  std::string ca_file;       // empty: AWS_CA_BUNDLE, the system's
+  std::string
+      endpoint_url;     // empty: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS
+  std::string region;   // empty: AWS_REGION, AWS_DEFAULT_REGION, us-east-1
+  std::string ca_file;  // empty: AWS_CA_BUNDLE, the system's
   bool force_path_style = false;
   bool read_only = false;
   bool allow_other = false;

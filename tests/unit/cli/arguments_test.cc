@@ -16,9 +16,9 @@ TEST(BucketUri, Forms) {
     const char* bucket;
     const char* prefix;
   } kCases[] = {
-      {"s3://b", "b", ""},          {"s3://b/", "b", ""},
-      {"s3://b/p", "b", "p/"},      {"s3://b/p/", "b", "p/"},
-      {"s3://b/p/q", "b", "p/q/"},  {"s3://b/..p", "b", "..p/"},
+      {"s3://b", "b", ""},         {"s3://b/", "b", ""},
+      {"s3://b/p", "b", "p/"},     {"s3://b/p/", "b", "p/"},
+      {"s3://b/p/q", "b", "p/q/"}, {"s3://b/..p", "b", "..p/"},
       {"s3://b/p q", "b", "p q/"},
   };
   for (const auto& c : kCases) {

@@ -28,9 +28,8 @@ TEST(ControlChannel, SaysAndEnds) {
   std::vector<std::string> said;
   Result<ExitCode> verdict = Fail(ErrorCode::kInternal, "not asked");
   std::thread client([&] {
-    verdict = AskToUnmount(Device(), [&](const std::string& line) {
-      said.push_back(line);
-    });
+    verdict = AskToUnmount(
+        Device(), [&](const std::string& line) { said.push_back(line); });
   });
   WaitReadable(*server);
   EXPECT_TRUE(server->Accept());

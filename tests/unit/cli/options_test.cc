@@ -64,12 +64,29 @@ TEST(Options, Defaults) {
 }
 
 TEST(Options, EveryOption) {
-  const MountOptions o = ParseMount(
-      {"--endpoint-url=http://h:1", "--region", "eu-x-1", "--ca-file", "/ca",
-       "--force-path-style", "--read-only", "--allow-other", "--uid", "7",
-       "--gid", "8", "--memory-limit", "2GiB", "--part-size", "16MiB",
-       "--drain-timeout", "5", "--foreground", "--log-level", "debug",
-       "--log-file", "/log"});
+  const MountOptions o = ParseMount({"--endpoint-url=http://h:1",
+                                     "--region",
+                                     "eu-x-1",
+                                     "--ca-file",
+                                     "/ca",
+                                     "--force-path-style",
+                                     "--read-only",
+                                     "--allow-other",
+                                     "--uid",
+                                     "7",
+                                     "--gid",
+                                     "8",
+                                     "--memory-limit",
+                                     "2GiB",
+                                     "--part-size",
+                                     "16MiB",
+                                     "--drain-timeout",
+                                     "5",
+                                     "--foreground",
+                                     "--log-level",
+                                     "debug",
+                                     "--log-file",
+                                     "/log"});
   EXPECT_EQ(o.endpoint_url, "http://h:1");
   EXPECT_EQ(o.region, "eu-x-1");
   EXPECT_EQ(o.ca_file, "/ca");
@@ -92,9 +109,9 @@ TEST(Options, OptionsMayFollowTheArguments) {
 }
 
 TEST(Options, AMisspeltOptionNamesTheRightOne) {
-  EXPECT_THAT(UsageErrorOf({"mount", "--endpont-url", "http://h", "s3://b",
-                            "/mnt"}),
-              HasSubstr("did you mean --endpoint-url?"));
+  EXPECT_THAT(
+      UsageErrorOf({"mount", "--endpont-url", "http://h", "s3://b", "/mnt"}),
+      HasSubstr("did you mean --endpoint-url?"));
   EXPECT_THAT(UsageErrorOf({"mount", "s3://b", "/mnt", "--readonly"}),
               HasSubstr("did you mean --read-only?"));
   EXPECT_THAT(UsageErrorOf({"mount", "--memory-limt=1GiB", "s3://b", "/m"}),
@@ -141,9 +158,12 @@ TEST(Options, WrongArguments) {
 }
 
 TEST(Options, HelpAndVersion) {
-  for (const auto& words : std::vector<std::vector<const char*>>{
-           {"--help"}, {"mount", "--help"}, {"umount", "--help"},
-           {"--version"}, {"version"}}) {
+  for (const auto& words :
+       std::vector<std::vector<const char*>>{{"--help"},
+                                             {"mount", "--help"},
+                                             {"umount", "--help"},
+                                             {"--version"},
+                                             {"version"}}) {
     const PrintAndExit text = Printed(words);
     EXPECT_EQ(text.code, ExitCode::kSuccess);
     EXPECT_EQ(text.err, "");
