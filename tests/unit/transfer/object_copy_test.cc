@@ -1,0 +1,114 @@
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+
+#include "store/memory_object_store.h"
+#include "support/fault_object_store.h"
+#include "support/manual_executor.h"
+#include "support/object_bytes.h"
+#include "transfer/object_writer.h"
+#include "transfer/part_plan.h"
+
+namespace ckptfs {
+namespace {
+
+class ObjectCopyTest : public ::testing::Test {
+ protected:
+  Result<ObjectInfo> Copy(const ETag& etag, std::uint64_t size,
+                          WriteCondition condition, CopyOptions options) {
+    std::optional<Result<ObjectInfo>> out;
+    Spawn<Result<ObjectInfo>>(
+        executor,
+        CopyObject(store, executor, "src", etag, size, "dst",
+                   std::move(condition), options),
+        [&](Result<ObjectInfo> r) { out.emplace(std::move(r)); });
+    executor.RunAll();
+    return *std::move(out);
+  }
+  static CopyOptions ByParts() {
+    CopyOptions o;
+    o.max_single_bytes = 1;
+    o.part_bytes = kMinPartBytes;
+    return o;
+  }
+
+  MemoryObjectStore bucket;
+  FaultObjectStore store{bucket};
+  ManualExecutor executor;
+};
+
+TEST_F(ObjectCopyTest, SmallObjectsAreOneRequest) {
+  const ETag etag = bucket.PutBytes("src", "data", {{"k", "v"}}).etag;
+  const Result<ObjectInfo> copied = Copy(etag, 4, {}, {});
+  ASSERT_TRUE(copied.has_value());
+  EXPECT_EQ(copied->key, "dst");
+  EXPECT_EQ(copied->size, 4u);
+  EXPECT_EQ(bucket.Snapshot().at("dst"), "data");
+  EXPECT_EQ(store.log().size(), 1u);
+  bucket.PutBytes("src", "newer");
+  EXPECT_EQ(Copy(etag, 4, {}, {}).error().code(),
+            ErrorCode::kPreconditionFailed);
+  DeleteRequest gone;
+  gone.key = "src";
+  ASSERT_TRUE(bucket.Delete(gone).Get().has_value());
+  EXPECT_EQ(Copy(etag, 4, {}, {}).error().code(), ErrorCode::kNotFound);
+}
+
+TEST_F(ObjectCopyTest, LargeObjectsGoByPartsWithTheirAttributes) {
+  const std::string bytes = PatternBytes(2 * kMinPartBytes + 17);
+  PutRequest put;
+  put.key = "src";
+  put.payload = PayloadOf(bytes);
+  put.attributes.metadata = {{"file-mtime", "9"}, {kNonceMetadataName, "old"}};
+  put.attributes.content_type = "x/y";
+  const ETag etag = bucket.Put(std::move(put)).Get()->etag;
+  const Result<ObjectInfo> copied = Copy(etag, bytes.size(), {}, ByParts());
+  ASSERT_TRUE(copied.has_value()) << copied.error().ToString();
+  EXPECT_EQ(copied->size, bytes.size());
+  EXPECT_TRUE(bucket.Snapshot().at("dst") == bytes);
+  EXPECT_EQ(store.CountOf(StoreOperation::kUploadPartCopy), 3u);
+  HeadRequest head;
+  head.key = "dst";
+  const ObjectInfo there = *bucket.Head(head).Get();
+  EXPECT_EQ(there.metadata.at("file-mtime"), "9");
+  EXPECT_NE(there.metadata.at(kNonceMetadataName), "old");
+  EXPECT_EQ(there.content_type, "x/y");
+  EXPECT_EQ(there.metadata, copied->metadata);
+}
+
+TEST_F(ObjectCopyTest, ByPartsKeepsTheConditions) {
+  const std::string bytes = PatternBytes(kMinPartBytes + 1);
+  const ETag etag = bucket.PutBytes("src", bytes).etag;
+  bucket.PutBytes("dst", "theirs");
+  WriteCondition absent;
+  absent.if_none_match = true;
+  EXPECT_EQ(Copy(etag, bytes.size(), absent, ByParts()).error().code(),
+            ErrorCode::kPreconditionFailed);
+  EXPECT_EQ(Copy(ETag{"\"other\""}, bytes.size(), {}, ByParts()).error().code(),
+            ErrorCode::kPreconditionFailed);
+  EXPECT_EQ(bucket.Snapshot().at("dst"), "theirs");
+  EXPECT_TRUE(bucket.OpenUploads().empty());
+}
+
+TEST_F(ObjectCopyTest, AFaultAtAnyCallLeavesNoUploadAndNoHalfCopy) {
+  const std::string bytes = PatternBytes(2 * kMinPartBytes);
+  const ETag etag = bucket.PutBytes("src", bytes).etag;
+  for (const bool effect : {false, true}) {
+    for (std::uint64_t n = 0; n < 5; ++n) {
+      SCOPED_TRACE(n);
+      store.ClearFaults();
+      store.FailCall(store.log().size() + n,
+                     effect ? Verdict::LoseReply() : Verdict::FailBefore());
+      const Result<ObjectInfo> copied =
+          Copy(etag, bytes.size(), {}, ByParts());
+      EXPECT_FALSE(copied.has_value());
+      EXPECT_TRUE(bucket.OpenUploads().empty());
+      const auto objects = bucket.Snapshot();
+      EXPECT_TRUE(objects.count("dst") == 0 || objects.at("dst") == bytes);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ckptfs
