@@ -176,8 +176,8 @@ def run(server, mount, log, checks):
     checks.note("the log names the lost file",
                 any(victim in line for line in lost))
     for name in checkpoint_names(mount.bucket):
-        check_whole(checks, mount, name)
-    epoch = check_whole(checks, mount, "run/checkpoints/last.ckpt")
+        # The last of the list is last.ckpt, which sorts behind epoch=...
+        epoch = check_whole(checks, mount, name)
 
     step("the training resumes from ckpt_path=\"last\"")
     train(directory, epoch + 2, log, resume=True)
