@@ -65,6 +65,8 @@ class Session final : public fs::KernelNotifier {
   Result<void> WaitForInit(std::chrono::milliseconds timeout);
   // Blocks until the connection has ended (everybody has left the unmounted
   // file system, or it was aborted) or Stop was called.
+  // The kernel does not wait for the RELEASE of the last files: whoever counts
+  // open handles must take them all as released now. (FLUSH it does wait for.)
   void Wait();
   // Success if nothing is mounted any more.
   Result<void> Unmount(UnmountMode mode);

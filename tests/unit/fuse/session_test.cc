@@ -403,8 +403,9 @@ TEST_F(SessionTest, LazyUnmountLetsOpenFilesEnd) {
     char text[7];
     EXPECT_EQ(read(file.fd(), text, 7), 7);
   }
+  // The connection ends with the last file. RELEASE is not part of the promise:
+  // the kernel drops those that nobody has read by then.
   mount.session().Wait();
-  EXPECT_EQ(dispatcher_.releases(), 1);
 }
 
 TEST_F(SessionTest, ForcedEndFreesWhoeverWaits) {
