@@ -29,7 +29,10 @@ StoreTraits TraitsOf(const std::string& flavor) {
     t.conditional_complete = false;
     t.conditional_copy = false;
     t.source_condition = false;
+    // Its Complete of an aborted upload is a 500.
     t.dot_segment_keys = false;
+    t.control_characters = false;
+    t.complete_after_abort = false;
     t.list_uploads = false;
     t.list_parts_paging = false;
   } else if (flavor == "rclone") {

@@ -31,6 +31,7 @@ struct StoreTraits {
   bool etag_changes = true;         // with the content
   bool key_and_prefix = true;       // an object may also be a "directory"
   bool abort_is_idempotent = true;
+  bool complete_after_abort = true;  // answers NoSuchUpload
   bool copy_replaces_metadata = true;
 };
 
