@@ -30,17 +30,17 @@ constexpr CodeEntry kCodes[] = {
     {"OperationAborted", ErrorClass::kTransient, ErrorCode::kConflict},
     {"XMinioServerNotInitialized", ErrorClass::kTransient,
      ErrorCode::kUnavailable},
-    {"SlowDown", ErrorClass::kThrottled, ErrorCode::kResourceExhausted},
-    {"TooManyRequests", ErrorClass::kThrottled, ErrorCode::kResourceExhausted},
-    {"Throttling", ErrorClass::kThrottled, ErrorCode::kResourceExhausted},
+    {"SlowDown", ErrorClass::kThrottled, ErrorCode::kUnavailable},
+    {"TooManyRequests", ErrorClass::kThrottled, ErrorCode::kUnavailable},
+    {"Throttling", ErrorClass::kThrottled, ErrorCode::kUnavailable},
     {"ThrottlingException", ErrorClass::kThrottled,
-     ErrorCode::kResourceExhausted},
+     ErrorCode::kUnavailable},
     {"RequestLimitExceeded", ErrorClass::kThrottled,
-     ErrorCode::kResourceExhausted},
+     ErrorCode::kUnavailable},
     {"BandwidthLimitExceeded", ErrorClass::kThrottled,
-     ErrorCode::kResourceExhausted},
+     ErrorCode::kUnavailable},
     {"KMS.ThrottlingException", ErrorClass::kThrottled,
-     ErrorCode::kResourceExhausted},
+     ErrorCode::kUnavailable},
     {"BadDigest", ErrorClass::kCorrupted, ErrorCode::kDataLoss},
     {"XAmzContentChecksumMismatch", ErrorClass::kCorrupted,
      ErrorCode::kDataLoss},
@@ -291,7 +291,7 @@ ErrorCode CodeFor(std::string_view s3_code, int status) {
     case 501: return ErrorCode::kUnsupported;
     case 429:
     case 503:
-    case 509: return ErrorCode::kResourceExhausted;
+    case 509: return ErrorCode::kUnavailable;
     default:
       return status >= 500 ? ErrorCode::kUnavailable
                            : ErrorCode::kInvalidArgument;

@@ -140,7 +140,7 @@ TEST_F(S3Faults, EndlessSlowDownIsReported) {
   server_->Post("fault?op=PutObject&action=slow_down&count=-1");
   auto put = Put("slow", "bytes");
   ASSERT_FALSE(put.has_value());
-  EXPECT_EQ(put.error().code(), ErrorCode::kResourceExhausted);
+  EXPECT_EQ(put.error().code(), ErrorCode::kUnavailable);
   EXPECT_EQ(put.error().s3_code(), "SlowDown");
 }
 

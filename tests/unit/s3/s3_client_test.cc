@@ -103,7 +103,7 @@ TEST_F(Client, GivesUpAfterTheLastAttempt) {
   }
   const S3Outcome outcome = Run(PutOf("abc"));
   ASSERT_TRUE(outcome.failure.has_value());
-  EXPECT_EQ(outcome.failure->error.code(), ErrorCode::kResourceExhausted);
+  EXPECT_EQ(outcome.failure->error.code(), ErrorCode::kUnavailable);
   EXPECT_EQ(transport_.seen.size(), 10u);
 }
 
