@@ -60,8 +60,8 @@ Task<Result<void>> AbortUnknownUpload(ObjectStore& store, std::string key) {
     Result<ListUploadsResult> page =
         co_await store.ListMultipartUploads(std::move(request));
     if (!page) {
-      co_return Fail(page.error().WithContext(
-          "a multipart upload of " + key + " may be left over"));
+      co_return Fail(page.error().WithContext("a multipart upload of " + key +
+                                              " may be left over"));
     }
     more = page->truncated && (page->next_key_marker != key_marker ||
                                page->next_upload_id_marker != id_marker);
@@ -85,10 +85,10 @@ Task<Result<void>> AbortUnknownUpload(ObjectStore& store, std::string key) {
   }
   if (candidates.empty()) co_return Result<void>();
   if (candidates.size() > 1) {
-    co_return Fail(ErrorCode::kConflict,
-                   "one of " + std::to_string(candidates.size()) +
-                       " empty multipart uploads of " + key +
-                       " may be left over");
+    co_return Fail(ErrorCode::kConflict, "one of " +
+                                             std::to_string(candidates.size()) +
+                                             " empty multipart uploads of " +
+                                             key + " may be left over");
   }
   Result<void> aborted = co_await AbortUpload(store, candidates.front());
   co_return aborted;

@@ -32,12 +32,12 @@ Destination Slice(const Destination& destination, std::uint64_t offset,
 }
 
 Error Stale(const ObjectInfo& pinned, const std::string& why) {
-  return Error(ErrorCode::kStale, Error::Detail{.message = pinned.key +
-                                                           ": " + why,
-                                                .http_status = 0,
-                                                .s3_code = {},
-                                                .request_id = {},
-                                                .key = pinned.key});
+  return Error(ErrorCode::kStale,
+               Error::Detail{.message = pinned.key + ": " + why,
+                             .http_status = 0,
+                             .s3_code = {},
+                             .request_id = {},
+                             .key = pinned.key});
 }
 
 // One ranged GET of exactly destination.size() bytes.
@@ -92,8 +92,7 @@ Task<void> ReadRanges(ObjectStore& store, const ObjectInfo& pinned,
                       std::shared_ptr<Ranges> ranges) {
   while (!ranges->error && ranges->next < ranges->length) {
     const std::uint64_t begin = ranges->next;
-    const std::uint64_t length =
-        std::min(range_bytes, ranges->length - begin);
+    const std::uint64_t length = std::min(range_bytes, ranges->length - begin);
     ranges->next += length;
     Destination part = Slice(ranges->destination, begin, length);
     RequestOptions options;
@@ -144,8 +143,8 @@ Task<Result<std::uint64_t>> ObjectReader::Read(std::uint64_t offset,
       options.stop, [ranges] { ranges->stop.request_stop(); });
   const std::uint64_t count = (length + range_bytes - 1) / range_bytes;
   const auto workers = std::min<std::uint64_t>(
-      count, static_cast<std::uint64_t>(
-                 std::max(1, options_.max_ranges_in_flight)));
+      count,
+      static_cast<std::uint64_t>(std::max(1, options_.max_ranges_in_flight)));
   std::vector<Task<void>> tasks;
   for (std::uint64_t i = 0; i < workers; ++i) {
     tasks.push_back(ReadRanges(store_, info_, range_bytes, ranges));

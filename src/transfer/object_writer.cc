@@ -95,10 +95,8 @@ bool MayHaveHappened(const Error& error) {
     case ErrorCode::kDeadlineExceeded:
     case ErrorCode::kCancelled:
     case ErrorCode::kDataLoss:
-    case ErrorCode::kInternal:
-      return true;
-    default:
-      return false;
+    case ErrorCode::kInternal: return true;
+    default: return false;
   }
 }
 
@@ -160,11 +158,10 @@ void ObjectWriter::State::Pump(const Ptr& state) {
          state->in_flight.size() <
              static_cast<std::size_t>(
                  std::max(1, state->options.max_parts_in_flight))) {
-    const auto next =
-        std::find_if(state->queue.begin(), state->queue.end(),
-                     [&](const Job& job) {
-                       return !state->in_flight.contains(job.part_number);
-                     });
+    const auto next = std::find_if(
+        state->queue.begin(), state->queue.end(), [&](const Job& job) {
+          return !state->in_flight.contains(job.part_number);
+        });
     if (next == state->queue.end()) break;
     Job job = std::move(*next);
     state->queue.erase(next);
@@ -221,8 +218,8 @@ Task<void> ObjectWriter::State::Send(Ptr state, Job job) {
   Result<CompletedPart> sent = co_await std::move(reply);
   state->in_flight.erase(number);
   if (!sent) {
-    state->FailWith(sent.error().WithContext(
-        "part " + std::to_string(number) + " of " + state->key));
+    state->FailWith(sent.error().WithContext("part " + std::to_string(number) +
+                                             " of " + state->key));
   } else if (state->phase != Phase::kFailed) {
     state->parts[number] = *sent;
   }

@@ -38,8 +38,8 @@ Result<PartPlan> PartPlan::ForSize(std::uint64_t total,
   }
   const std::uint64_t needed = (total + kPlannedParts - 1) / kPlannedParts;
   const std::uint64_t rounded = (needed + kMiB - 1) / kMiB * kMiB;
-  return Fixed(std::clamp(std::max(preferred, rounded), kMinPartBytes,
-                          kMaxPartBytes));
+  return Fixed(
+      std::clamp(std::max(preferred, rounded), kMinPartBytes, kMaxPartBytes));
 }
 
 std::uint64_t PartPlan::Size(int part_number) const {
@@ -66,8 +66,8 @@ std::optional<int> PartPlan::PartAt(std::uint64_t offset) const {
     const std::uint64_t size = std::min(base_ << rung, max_part_);
     const std::uint64_t end = begin + kPartsPerRung * size;
     if (offset < end) {
-      return rung * kPartsPerRung +
-             static_cast<int>((offset - begin) / size) + 1;
+      return rung * kPartsPerRung + static_cast<int>((offset - begin) / size) +
+             1;
     }
     begin = end;
   }

@@ -17,34 +17,20 @@ class InlineExecutor final : public Executor {
 
 const char* StoreOperationName(StoreOperation operation) {
   switch (operation) {
-    case StoreOperation::kHead:
-      return "Head";
-    case StoreOperation::kGet:
-      return "Get";
-    case StoreOperation::kPut:
-      return "Put";
-    case StoreOperation::kCreateMultipart:
-      return "CreateMultipart";
-    case StoreOperation::kUploadPart:
-      return "UploadPart";
-    case StoreOperation::kUploadPartCopy:
-      return "UploadPartCopy";
-    case StoreOperation::kCompleteMultipart:
-      return "CompleteMultipart";
-    case StoreOperation::kAbortMultipart:
-      return "AbortMultipart";
-    case StoreOperation::kListParts:
-      return "ListParts";
-    case StoreOperation::kListMultipartUploads:
-      return "ListMultipartUploads";
-    case StoreOperation::kCopy:
-      return "Copy";
-    case StoreOperation::kDelete:
-      return "Delete";
-    case StoreOperation::kDeleteMany:
-      return "DeleteMany";
-    case StoreOperation::kList:
-      return "List";
+    case StoreOperation::kHead: return "Head";
+    case StoreOperation::kGet: return "Get";
+    case StoreOperation::kPut: return "Put";
+    case StoreOperation::kCreateMultipart: return "CreateMultipart";
+    case StoreOperation::kUploadPart: return "UploadPart";
+    case StoreOperation::kUploadPartCopy: return "UploadPartCopy";
+    case StoreOperation::kCompleteMultipart: return "CompleteMultipart";
+    case StoreOperation::kAbortMultipart: return "AbortMultipart";
+    case StoreOperation::kListParts: return "ListParts";
+    case StoreOperation::kListMultipartUploads: return "ListMultipartUploads";
+    case StoreOperation::kCopy: return "Copy";
+    case StoreOperation::kDelete: return "Delete";
+    case StoreOperation::kDeleteMany: return "DeleteMany";
+    case StoreOperation::kList: return "List";
   }
   return "?";
 }
@@ -103,9 +89,9 @@ struct GatedObjectStore::HeldCall final : Held {
     // The executor is stateless: one per pending answer, owned by it.
     auto executor = std::make_shared<InlineExecutor>();
     Executor& where = *executor;
-    std::move(performed)
-        .Then(where, [promise = std::move(promise), error = std::move(error),
-                      executor](Result<T> result) mutable {
+    std::move(performed).Then(
+        where, [promise = std::move(promise), error = std::move(error),
+                executor](Result<T> result) mutable {
           promise.Set(error ? Result<T>(Fail(*std::move(error)))
                             : std::move(result));
         });
@@ -256,8 +242,8 @@ Future<T> GatedObjectStore::Enter(
   }
   std::optional<Verdict> verdict;
   if (policy) verdict = policy(call);
-  auto held = std::make_unique<HeldCall<T, Request>>(
-      call, std::move(request), operation);
+  auto held = std::make_unique<HeldCall<T, Request>>(call, std::move(request),
+                                                     operation);
   Future<T> future = held->promise.GetFuture();
   if (verdict) {
     End(std::move(held), *std::move(verdict));

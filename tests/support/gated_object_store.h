@@ -61,8 +61,8 @@ const char* StoreOperationName(StoreOperation operation);
 struct StoreCall {
   std::uint64_t id = 0;  // 0, 1, 2 ... in order of arrival
   StoreOperation operation = StoreOperation::kHead;
-  std::string key;     // the prefix, for listings
-  int part_number = 0;  // of UploadPart and UploadPartCopy
+  std::string key;           // the prefix, for listings
+  int part_number = 0;       // of UploadPart and UploadPartCopy
   std::uint64_t offset = 0;  // of Get and UploadPartCopy
   std::uint64_t size = 0;    // bytes to send, receive or copy
   bool has_condition = false;
@@ -85,13 +85,13 @@ struct Verdict {
   // effect, when the caller has requested a stop).
   static Verdict Forward() { return {}; }
   // The request got lost on its way.
-  static Verdict FailBefore(
-      Error error = Error(ErrorCode::kUnavailable, "injected: request lost")) {
+  static Verdict FailBefore(Error error = Error(ErrorCode::kUnavailable,
+                                                "injected: request lost")) {
     return {false, true, std::move(error)};
   }
   // The reply got lost on its way.
-  static Verdict LoseReply(
-      Error error = Error(ErrorCode::kUnavailable, "injected: reply lost")) {
+  static Verdict LoseReply(Error error = Error(ErrorCode::kUnavailable,
+                                               "injected: reply lost")) {
     return {true, true, std::move(error)};
   }
   // The caller's stop request was in time, or came too late for the server.

@@ -78,7 +78,8 @@ struct ReadStream::State {
   StreamDetector detector;
   BlockTable table;
   bool closed = false;
-  std::stop_source stop;  // of fetches outside the table
+  int ranges_in_flight = 0;  // of streams
+  std::stop_source stop;     // of fetches outside the table
   std::list<std::shared_ptr<BudgetWait>> budget_waits;
 
   std::uint64_t object_size() const { return reader.info().size; }
@@ -117,7 +118,8 @@ std::optional<Reservation> ReadStream::State::ReserveForLater(
 
 std::uint64_t ReadStream::State::RangeBytes(
     const SequentialStream& stream) const {
-  const std::uint64_t low = std::max<std::uint64_t>(1, options.first_range_bytes);
+  const std::uint64_t low =
+      std::max<std::uint64_t>(1, options.first_range_bytes);
   return std::clamp(stream.window / kRangesPerWindow, low,
                     std::max(low, options.max_range_bytes));
 }
@@ -128,6 +130,7 @@ void ReadStream::State::StartFetch(const Ptr& state,
                                    Destination destination) {
   RequestOptions request;
   request.stop = fetch->stop.get_token();
+  if (fetch->stream_id != 0) ++state->ranges_in_flight;
   Spawn<Result<std::uint64_t>>(
       state->strand,
       state->reader.Read(begin, std::move(destination), std::move(request)),
@@ -138,6 +141,13 @@ void ReadStream::State::StartFetch(const Ptr& state,
           state->table.DropFetch(*fetch);
         }
         fetch->Wake();
+        if (fetch->stream_id == 0) return;
+        --state->ranges_in_flight;
+        SequentialStream* stream = state->detector.Find(fetch->stream_id);
+        // A stream that fails goes on when its reader asks again.
+        if (read && stream != nullptr && !state->closed) {
+          ReadAhead(state, *stream);
+        }
       });
 }
 
@@ -209,7 +219,8 @@ void ReadStream::State::Cover(const Ptr& state, const SequentialStream& stream,
 
 void ReadStream::State::ReadAhead(const Ptr& state, SequentialStream& stream) {
   std::uint64_t from = std::max(stream.ahead_end, stream.next);
-  while (from < state->object_size()) {
+  while (from < state->object_size() &&
+         state->ranges_in_flight < state->options.max_ranges_in_flight) {
     if (const Block* block = state->table.Find(from)) {
       from = block->end();
       continue;
@@ -252,8 +263,7 @@ bool ReadStream::State::FetchRandom(const Ptr& state, std::uint64_t begin,
   block.size = end - begin;
   block.memory = std::make_shared<BlockMemory>();
   block.memory->reservation = *std::move(reservation);
-  block.memory->bytes =
-      std::make_unique_for_overwrite<std::byte[]>(block.size);
+  block.memory->bytes = std::make_unique_for_overwrite<std::byte[]>(block.size);
   block.memory->data = block.memory->bytes.get();
   block.fetch = fetch;
   Destination destination;
@@ -320,10 +330,9 @@ Task<Result<Payload>> ReadStream::State::Read(Ptr state, std::uint64_t offset,
     SequentialStream& stream = *access.stream;
     stream_id = stream.id;
     if (access.started) {
-      stream.window =
-          std::min(state->options.max_window_bytes,
-                   4 * std::max<std::uint64_t>(
-                           1, state->options.first_range_bytes));
+      stream.window = std::min(
+          state->options.max_window_bytes,
+          4 * std::max<std::uint64_t>(1, state->options.first_range_bytes));
     }
     if (stream.next > kKeptBehind) {
       state->table.DropBehind(stream.id, stream.next - kKeptBehind);
@@ -411,8 +420,7 @@ ReadStream::ReadStream(ObjectStore& store, Executor& strand,
 
 ReadStream::~ReadStream() { state_->Close(); }
 
-Task<Result<Payload>> ReadStream::Read(std::uint64_t offset,
-                                       std::size_t size) {
+Task<Result<Payload>> ReadStream::Read(std::uint64_t offset, std::size_t size) {
   return State::Read(state_, offset, size);
 }
 

@@ -21,6 +21,7 @@ struct ReadStreamOptions {
   std::uint64_t first_range_bytes = 1ull << 20;   // doubles up to max_range
   std::uint64_t max_range_bytes = 8ull << 20;
   int max_streams = 4;
+  // Read-ahead requests on the wire; what a reader waits for comes on top.
   int max_ranges_in_flight = 8;
 };
 

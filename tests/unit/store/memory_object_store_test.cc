@@ -158,8 +158,7 @@ TEST_F(MemoryObjectStoreTest, ConditionsOnPut) {
   EXPECT_TRUE(Put("a", "3", same).has_value());
   EXPECT_EQ(Put("a", "4", same).error().code(), ErrorCode::kPreconditionFailed);
   EXPECT_EQ(Put("b", "5", same).error().code(), ErrorCode::kPreconditionFailed);
-  EXPECT_EQ(store.Snapshot(),
-            (std::map<std::string, std::string>{{"a", "3"}}));
+  EXPECT_EQ(store.Snapshot(), (std::map<std::string, std::string>{{"a", "3"}}));
 }
 
 TEST_F(MemoryObjectStoreTest, AConditionIsRefusedWhereItIsNotSupported) {

@@ -100,8 +100,7 @@ TEST_F(ObjectCopyTest, AFaultAtAnyCallLeavesNoUploadAndNoHalfCopy) {
       store.ClearFaults();
       store.FailCall(store.log().size() + n,
                      effect ? Verdict::LoseReply() : Verdict::FailBefore());
-      const Result<ObjectInfo> copied =
-          Copy(etag, bytes.size(), {}, ByParts());
+      const Result<ObjectInfo> copied = Copy(etag, bytes.size(), {}, ByParts());
       EXPECT_FALSE(copied.has_value());
       EXPECT_TRUE(bucket.OpenUploads().empty());
       const auto objects = bucket.Snapshot();

@@ -51,8 +51,8 @@ Outcome Write(const Faults& faults, std::optional<std::uint64_t> destroy_at,
   Outcome out;
   std::vector<std::weak_ptr<const void>> owners;
   {
-    auto writer = std::make_unique<ObjectWriter>(store, executor,
-                                                 ObjectWriterOptions{});
+    auto writer =
+        std::make_unique<ObjectWriter>(store, executor, ObjectWriterOptions{});
     writer->Begin("k", {});
     int number = 0;
     for (const char* text : {"part one,", "part two,", "part three"}) {
@@ -98,10 +98,10 @@ std::vector<std::pair<std::string, Verdict>> AllVerdicts() {
   return {
       {"lost request", Verdict::FailBefore()},
       {"lost reply", Verdict::LoseReply()},
-      {"denied", Verdict::FailBefore(
-                     Error(ErrorCode::kPermissionDenied, "injected"))},
-      {"deadline", Verdict::LoseReply(
-                       Error(ErrorCode::kDeadlineExceeded, "injected"))},
+      {"denied",
+       Verdict::FailBefore(Error(ErrorCode::kPermissionDenied, "injected"))},
+      {"deadline",
+       Verdict::LoseReply(Error(ErrorCode::kDeadlineExceeded, "injected"))},
       {"cancelled", Verdict::CancelBefore()},
       {"cancelled late", Verdict::CancelAfter()},
   };

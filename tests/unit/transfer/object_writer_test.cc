@@ -41,9 +41,9 @@ class ObjectWriterTest : public ::testing::Test {
         [this](Result<ObjectInfo> r) { completed.emplace(std::move(r)); });
   }
   void StartAbort() {
-    Spawn<Result<void>>(
-        executor, writer->Abort(),
-        [this](Result<void> r) { aborted.emplace(std::move(r)); });
+    Spawn<Result<void>>(executor, writer->Abort(), [this](Result<void> r) {
+      aborted.emplace(std::move(r));
+    });
   }
   // Lets the store answer everything, and everything that follows.
   void Drain() {
