@@ -16,6 +16,10 @@ PREFIX ?= /usr/local
 PYTHON := build/venv/bin/python
 JOBS ?= $(shell nproc)
 
+# With these, ccache finds a source again in another build folder or clone.
+export CCACHE_NOHASHDIR := 1
+export CCACHE_BASEDIR := $(CURDIR)
+
 .PHONY: build demo test test-all bench install clean \
         packages packages-test packages-all venv
 
@@ -33,6 +37,7 @@ test-all: packages packages-test packages-all venv
 	$(PYTHON) tools/run_tests.py --cmake $(CMAKE) --jobs $(JOBS) --all
 
 bench: build packages-test venv
+	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/run_s3server_speed.py
 	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/mount_bench.py
 
 install: build

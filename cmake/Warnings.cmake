@@ -5,7 +5,8 @@ target_include_directories(ckptfs_flags INTERFACE
   "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>"
   "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/src>")
 target_compile_options(ckptfs_flags INTERFACE
-  -Wall -Wextra -Wpedantic -Wnon-virtual-dtor -Wshadow=local -Werror
+  -Wall -Wextra -Wpedantic -Wnon-virtual-dtor -Werror
+  $<$<CXX_COMPILER_ID:GNU>:-Wshadow=local>
   $<$<CXX_COMPILER_ID:Clang>:-Wthread-safety>)
 # g++ 12 reports false positives on optional and string at -O2 (GCC bugs
 # 105562, 105593); clang checks the same code.
