@@ -23,6 +23,8 @@ import xml.etree.ElementTree as ElementTree
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "build" / "test-results"
 SANITIZED_LABELS = "unit|simulation"
+# A mount that hangs must not hang the run.
+PYTEST_LIMIT_S = 1800
 
 
 class Count:
@@ -139,9 +141,13 @@ class Runner:
         # A path below /opt or in the caller's environment must not lend the
         # suites packages that a fresh machine lacks.
         environment.pop("PYTHONPATH", None)
-        code = subprocess.run(
-            [sys.executable, "-m", "pytest", f"--junitxml={junit}", "tests"],
-            cwd=ROOT, env=environment).returncode
+        try:
+            code = subprocess.run(
+                [sys.executable, "-m", "pytest", f"--junitxml={junit}",
+                 "tests"], cwd=ROOT, env=environment,
+                timeout=PYTEST_LIMIT_S).returncode
+        except subprocess.TimeoutExpired:
+            code = f"none after {PYTEST_LIMIT_S} s"
         failed_before = self.count.failed
         if junit.exists():
             self.count.add_junit(junit, "pytest")

@@ -1,4 +1,7 @@
 // The ckptfs program.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <exception>
 #include <utility>
@@ -27,9 +30,20 @@ ExitCode Run(const ckptfs::cli::PrintAndExit& text) {
   return text.code;
 }
 
+// A caller may have closed them; what is opened next would take their numbers
+// and be written to as if it were the terminal.
+void EnsureStandardStreams() {
+  int fd = 0;
+  do {
+    fd = ::open("/dev/null", O_RDWR);
+  } while (fd >= 0 && fd <= STDERR_FILENO);
+  if (fd >= 0) ::close(fd);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  EnsureStandardStreams();
   try {
     ckptfs::cli::Command command = ckptfs::cli::ParseCommandLine(argc, argv);
     const ExitCode code = std::visit(

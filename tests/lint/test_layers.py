@@ -39,8 +39,8 @@ ONLY_IN = {
 # the C++ standard library.
 SYSTEM = re.compile(
     r"(sys|linux|netinet|arpa|net|asm)/.*\.h|"
-    r"(unistd|fcntl|poll|signal|spawn|errno|string|strings|stdlib|stdio|pthread|time|"
-    r"limits|dirent|sched|fnmatch|pwd|grp|malloc|endian|netdb)\.h|"
+    r"(unistd|fcntl|poll|signal|spawn|errno|string|strings|stdlib|stdio|"
+    r"pthread|time|limits|dirent|sched|fnmatch|pwd|grp|malloc|endian|netdb)\.h|"
     r"[a-z_0-9]+")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+(?P<open>[<"])(?P<name>[^>"]+)[>"]',

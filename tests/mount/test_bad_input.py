@@ -229,6 +229,18 @@ def test_wrong_arguments(arguments):
     assert done.stderr.count("\n") == 1
 
 
+def test_closed_standard_streams(s3server, point):
+    """As some service managers start programs: what the daemon opens must not
+    become its terminal."""
+    attempt = Attempt(s3server, point,
+                      wrapper=["sh", "-c", "exec \"$@\" <&- >&- 2>&-", "sh"])
+    assert attempt.code == 0
+    (point / "file").write_bytes(b"x")
+    subprocess.run([programs.BIN_DIR / "ckptfs", "umount", point], check=True,
+                   timeout=60)
+    assert "mounted" in (point.parent / "ckptfs-log").read_text()
+
+
 def test_unwritable_log(s3server, point):
     """Before anything is mounted."""
     attempt = Attempt(s3server, point, "--log-file", "/dev/null/log")
