@@ -10,6 +10,7 @@
 #include <cstring>
 #include <optional>
 #include <system_error>
+#include <thread>
 
 namespace ckptfs::cli {
 
@@ -44,15 +45,22 @@ std::optional<uid_t> PeerUid(int socket) {
 
 }  // namespace
 
-Result<ControlServer> ControlServer::Listen(const std::string& device) {
+Result<ControlServer> ControlServer::Listen(const std::string& device,
+                                            std::chrono::milliseconds wait) {
+  constexpr std::chrono::milliseconds kInterval{10};
   fuse::FileDescriptor socket(
       ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   const Address address = AbstractAddress(device);
-  if (!socket.valid() ||
-      ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address.name),
-             address.size) != 0 ||
-      ::listen(socket.get(), 8) != 0) {
+  const auto deadline = std::chrono::steady_clock::now() + wait;
+  while (!socket.valid() ||
+         ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address.name),
+                address.size) != 0 ||
+         ::listen(socket.get(), 8) != 0) {
     const int error = errno;
+    if (error == EADDRINUSE && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(kInterval);
+      continue;
+    }
     return Fail(
         error == EADDRINUSE ? ErrorCode::kAlreadyExists : ErrorCode::kInternal,
         "cannot listen for ckptfs umount (socket @ckptfs/" + device +

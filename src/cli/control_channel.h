@@ -10,6 +10,7 @@
 #include <ckptfs/result.h>
 #include <ckptfs/unique_function.h>
 
+#include <chrono>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,17 +20,23 @@
 
 namespace ckptfs::cli {
 
-// The daemon's end. Used from one thread; never blocks.
+// The daemon's end. Used from one thread; only Listen blocks.
 class ControlServer {
  public:
-  // `device` is "major:minor". kAlreadyExists if somebody holds the name.
-  static Result<ControlServer> Listen(const std::string& device);
+  // `device` is "major:minor". The kernel gives the number of an ended mount
+  // away at once, and the daemon of that mount may need a moment to notice: a
+  // name that is taken is tried for up to `wait`, then it is kAlreadyExists.
+  static Result<ControlServer> Listen(const std::string& device,
+                                      std::chrono::milliseconds wait);
 
   // Readable when Accept has something to do.
   int fd() const { return listener_.get(); }
   // Takes one waiting connection. True if it was of root or of the user that
   // runs the daemon: it asks to unmount. Others are cut.
   bool Accept();
+  // Gives the name back; who has asked is still told. To be called before the
+  // device number can go to another mount.
+  void StopListening() { listener_ = fuse::FileDescriptor(); }
   // To all that asked. Who does not read loses the line, not the daemon's time.
   void Say(std::string_view text);
   // The verdict; closes all.

@@ -26,6 +26,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr seconds kInitTimeout{10};
+constexpr seconds kListenWait{5};
 // The drain's own deadline ends the wait; this is for a drain that hangs.
 constexpr seconds kDrainGrace{30};
 constexpr seconds kFirstProgress{1};
@@ -195,7 +196,8 @@ std::optional<StartFailure> MountDaemon::Mount() {
   if (!mount.has_value()) {
     return failed(session_->mount_point() + " was unmounted at once");
   }
-  Result<ControlServer> control = ControlServer::Listen(mount->device);
+  Result<ControlServer> control =
+      ControlServer::Listen(mount->device, kListenWait);
   if (!control.has_value()) return failed(control.error().message());
   control_ = *std::move(control);
 
@@ -242,7 +244,10 @@ ExitCode MountDaemon::Serve(bool wanted) {
     std::uint64_t count = 0;
     while (::read(events_->wake.get(), &count, sizeof count) > 0) {
     }
-    if (events_->session_ended) BeginDrain("the mount was removed");
+    if (events_->session_ended) {
+      control_->StopListening();
+      BeginDrain("the mount was removed");
+    }
     if (!draining_) continue;
     if (events_->drained) return Finish();
     if (Now() > drain_deadline_ + kDrainGrace) {
@@ -327,6 +332,9 @@ ExitCode MountDaemon::Finish() {
       code = ExitCode::kLostFiles;
     }
   }
+  while (control_->Accept()) {  // who asked in the last moment is told too
+  }
+  control_->StopListening();
   Result<void> unmounted = session_->Unmount(fuse::UnmountMode::kIfUnused);
   if (!unmounted.has_value()) {
     Say(LogLevel::kWarning, "programs still use " + session_->mount_point() +

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -16,13 +17,15 @@ namespace {
 // No device has such a number; the pid keeps parallel runs apart.
 std::string Device() { return "test:" + std::to_string(::getpid()); }
 
+constexpr std::chrono::milliseconds kNoWait{0};
+
 void WaitReadable(const ControlServer& server) {
   pollfd fd{server.fd(), POLLIN, 0};
   ASSERT_EQ(::poll(&fd, 1, 10'000), 1);
 }
 
 TEST(ControlChannel, SaysAndEnds) {
-  Result<ControlServer> server = ControlServer::Listen(Device());
+  Result<ControlServer> server = ControlServer::Listen(Device(), kNoWait);
   ASSERT_TRUE(server.has_value()) << server.error().message();
   EXPECT_FALSE(server->Accept());  // nobody asked
   std::vector<std::string> said;
@@ -47,7 +50,7 @@ TEST(ControlChannel, ADaemonThatDiesGivesNoVerdict) {
   Result<ExitCode> verdict = ExitCode::kSuccess;
   std::thread client;
   {
-    Result<ControlServer> server = ControlServer::Listen(Device());
+    Result<ControlServer> server = ControlServer::Listen(Device(), kNoWait);
     ASSERT_TRUE(server.has_value());
     client = std::thread(
         [&] { verdict = AskToUnmount(Device(), [](const std::string&) {}); });
@@ -67,16 +70,36 @@ TEST(ControlChannel, NobodyListens) {
 }
 
 TEST(ControlChannel, ANameIsTakenOnce) {
-  Result<ControlServer> first = ControlServer::Listen(Device());
+  Result<ControlServer> first = ControlServer::Listen(Device(), kNoWait);
   ASSERT_TRUE(first.has_value());
-  const Result<ControlServer> second = ControlServer::Listen(Device());
+  const Result<ControlServer> second = ControlServer::Listen(Device(), kNoWait);
   ASSERT_FALSE(second.has_value());
   EXPECT_EQ(second.error().code(), ErrorCode::kAlreadyExists);
 }
 
+// The number of an ended mount goes to the next one while the daemon of the
+// first still tells its clients what was lost.
+TEST(ControlChannel, ANameIsFreeBeforeTheVerdict) {
+  Result<ControlServer> first = ControlServer::Listen(Device(), kNoWait);
+  ASSERT_TRUE(first.has_value());
+  Result<ExitCode> verdict = Fail(ErrorCode::kInternal, "not asked");
+  std::thread client(
+      [&] { verdict = AskToUnmount(Device(), [](const std::string&) {}); });
+  WaitReadable(*first);
+  EXPECT_TRUE(first->Accept());
+  first->StopListening();
+  EXPECT_FALSE(first->Accept());
+  const Result<ControlServer> second = ControlServer::Listen(Device(), kNoWait);
+  EXPECT_TRUE(second.has_value());
+  first->End(ExitCode::kSuccess);
+  client.join();
+  ASSERT_TRUE(verdict.has_value());
+  EXPECT_EQ(*verdict, ExitCode::kSuccess);
+}
+
 TEST(ControlChannel, AClientThatWentIsForgotten) {
   const std::string device = Device();  // the child has another pid
-  Result<ControlServer> server = ControlServer::Listen(device);
+  Result<ControlServer> server = ControlServer::Listen(device, kNoWait);
   ASSERT_TRUE(server.has_value());
   // A process that is ended while it waits: its socket closes.
   const pid_t client = ::fork();
