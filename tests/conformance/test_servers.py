@@ -19,8 +19,8 @@ CANDIDATES = [programs.BIN_DIR.parent / "release/tests/store_conformance",
     "s3server", pytest.param("radosgw", marks=pytest.mark.radosgw), "moto",
     "rclone"])
 def test_conformance(request, flavor):
-    """Every case of the suite; what a server lacks is a trait in the suite
-    and not silently skipped here."""
+    """Every case of the suite; what a server lacks is a trait in the suite and
+    not silently skipped here. [S-01]"""
     program = next((path for path in CANDIDATES if path.exists()), None)
     assert program, f"store_conformance is not built: {CANDIDATES}"
     server = request.getfixturevalue(flavor)

@@ -28,7 +28,7 @@ os.close(fd)
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "umount"])
 def test_idle_mount_ends(mount, how):
-    """At once, with exit code 0, and the mount point is free."""
+    """At once, with exit code 0, and the mount point is free. [S-52]"""
     (mount.path / "file").write_bytes(b"x")
     assert mount.stop(how, timeout=20) == 0
     assert not mount.mounted()
@@ -38,10 +38,9 @@ def test_idle_mount_ends(mount, how):
 
 @pytest.mark.parametrize("how", ["SIGTERM", "umount"])
 @pytest.mark.parametrize("size", [1, 40])
-# [S-52]
 def test_drain_waits_for_a_living_writer(mount, program, how, size):
     """The end of the mount waits until the writer has closed its file, and
-    says what it waits for."""
+    says what it waits for. [S-52]"""
     writer = program(WRITER, mount.path / "model.pt", size)
     writer.expect("written")
     ended = []
@@ -58,10 +57,9 @@ def test_drain_waits_for_a_living_writer(mount, program, how, size):
     assert not mount.bucket.uploads()
 
 
-# [S-52]
 def test_drain_gives_up_at_its_deadline(make_mount, program):
     """The unfinished file is named, the exit code says so, the old object
-    stays and no upload is left."""
+    stays and no upload is left. [S-52]"""
     mount = make_mount(options=["--drain-timeout", "2"])
     mount.bucket.write("model.pt", b"old")
     writer = program(WRITER, mount.path / "model.pt", 40)
@@ -74,9 +72,8 @@ def test_drain_gives_up_at_its_deadline(make_mount, program):
     assert writer.finish() != 0  # its write failed
 
 
-# [S-52]
 def test_umount_says_that_files_were_lost(make_mount, program):
-    """`ckptfs umount` ends with the same exit code."""
+    """`ckptfs umount` ends with the same exit code. [S-52]"""
     mount = make_mount(options=["--drain-timeout", "1"])
     writer = program(WRITER, mount.path / "model.pt", 1)
     writer.expect("written")
@@ -90,7 +87,7 @@ def test_umount_says_that_files_were_lost(make_mount, program):
 
 
 def test_umount_while_a_reader_lives(mount):
-    """A reader has nothing to lose: it gets an error afterwards."""
+    """A reader has nothing to lose: it gets an error afterwards. [S-52]"""
     mount.bucket.write("file", b"x" * (20 * MIB))
     reader = os.open(mount.path / "file", os.O_RDONLY)
     os.read(reader, 10)
@@ -104,7 +101,8 @@ def test_umount_while_a_reader_lives(mount):
 
 
 def test_umount_while_a_reader_keeps_an_unlinked_file(mount):
-    """The copy that was kept for the reader ends with the mount."""
+    """The copy that was kept for the reader ends with the mount. [S-05]
+    [S-52]"""
     mount.bucket.write("file", b"x" * (20 * MIB))
     reader = os.open(mount.path / "file", os.O_RDONLY)
     os.read(reader, 10)
@@ -116,10 +114,9 @@ def test_umount_while_a_reader_keeps_an_unlinked_file(mount):
 
 
 @pytest.mark.parametrize("size", [1, 60])
-# [S-03]
 def test_daemon_is_killed(mount, program, size):
     """kill -9 of the daemon: the old object stays, fsynced bytes are there,
-    programs get errors, and the next mount works."""
+    programs get errors, and the next mount works. [S-03]"""
     mount.bucket.write("model.pt", b"old")
     synced = os.open(mount.path / "synced", os.O_WRONLY | os.O_CREAT, 0o644)
     os.write(synced, b"s" * (9 * MIB))
@@ -154,7 +151,7 @@ def test_daemon_is_killed(mount, program, size):
 
 def test_background_mount(s3server, tmp_path):
     """Without --foreground the command returns when the mount works; umount
-    returns when everything is in S3."""
+    returns when everything is in S3. [S-51] [S-52]"""
     point = tmp_path / "ckpt"
     point.mkdir()
     bucket = s3server.prefix("background/")
@@ -182,7 +179,8 @@ def test_background_mount(s3server, tmp_path):
 
 
 def test_signal_in_mid_save_loses_nothing(mount, program):
-    """SIGTERM to the daemon while 8 writers are busy: all of them finish."""
+    """SIGTERM to the daemon while 8 writers are busy: all of them finish.
+    [S-52]"""
     writers = [program(WRITER, mount.path / f"f{index}", 12)
                for index in range(8)]
     for writer in writers:
@@ -197,9 +195,8 @@ def test_signal_in_mid_save_loses_nothing(mount, program):
         assert mount.bucket.read(f"f{index}") == b"x" * (12 * MIB) + b"end"
 
 
-# [S-53]
 def test_read_only(make_mount):
-    """Everything can be read, nothing can be changed."""
+    """Everything can be read, nothing can be changed. [S-53]"""
     mount = make_mount()
     mount.bucket.write("dir/file", b"x")
     assert mount.stop() == 0

@@ -45,9 +45,9 @@ def fail(server, operation, **more):
 @pytest.mark.parametrize("operation,size", [
     ("PutObject", 1), ("CreateMultipartUpload", 20), ("UploadPart", 20),
     ("UploadPart", 300), ("CompleteMultipartUpload", 20)])
-# [S-02]
 def test_failing_save(server, make_mount, operation, size, fsync, old):
-    """Whichever request fails, the writer is told and nothing is published."""
+    """Whichever request fails, the writer is told and nothing is published.
+    [S-02] [S-05]"""
     mount = make_mount(server=server)
     if old:
         mount.bucket.write("model.pt", OLD)
@@ -68,9 +68,9 @@ def test_failing_save(server, make_mount, operation, size, fsync, old):
     assert mount.bucket.read("model.pt") == content(12)
 
 
-# [S-02]
 def test_one_part_that_never_goes_up(server, make_mount):
-    """500 for one part, again and again: retried, then reported."""
+    """500 for one part, again and again: retried, then reported. [S-02]
+    [S-05]"""
     mount = make_mount(server=server)
     mount.bucket.write("model.pt", OLD)
     server.control("fault?op=UploadPart&part=2&action=fail&count=-1")
@@ -96,7 +96,7 @@ def test_one_part_that_never_goes_up(server, make_mount):
     "op=PutObject&action=lose_reply",
     "op=PutObject&action=reset&at_byte=100"])
 def test_what_a_retry_cures(server, make_mount, fault):
-    """Faults that pass are not seen by the writer."""
+    """Faults that pass are not seen by the writer. [S-01]"""
     mount = make_mount(server=server)
     size = 1 if "PutObject" in fault else 30
     server.control("fault?" + fault)
@@ -110,11 +110,10 @@ def test_what_a_retry_cures(server, make_mount, fault):
     "action=reset&at_byte=700000", "action=truncate&at_byte=700000",
     "action=slow_down&count=2", "action=fail&count=2",
     "action=corrupt_range", "action=corrupt_etag&skip=1"])
-# [S-24]
 def test_reads_that_break(server, make_mount, fault):
-    """A broken answer to a ranged read is taken up where it broke, a wrong
-    one is asked for again; the reader sees the object's bytes or an error,
-    never anything else."""
+    """A broken answer to a ranged read is taken up where it broke, a wrong one
+    is asked for again; the reader sees the object's bytes or an error, never
+    anything else. [S-24]"""
     mount = make_mount(server=server)
     mount.bucket.write("model.pt", content(30))
     server.control("fault?op=GetObject&" + fault)
@@ -129,9 +128,8 @@ def test_reads_that_break(server, make_mount, fault):
     assert (mount.path / "model.pt").read_bytes() == content(30)
 
 
-# [S-24]
 def test_reads_that_fail(server, make_mount):
-    """EIO, and the next reader gets the bytes."""
+    """EIO, and the next reader gets the bytes. [S-24]"""
     mount = make_mount(server=server)
     mount.bucket.write("model.pt", content(2))
     fail(server, "GetObject")
@@ -141,10 +139,9 @@ def test_reads_that_fail(server, make_mount):
     assert (mount.path / "model.pt").read_bytes() == content(2)
 
 
-# [S-21]
 def test_object_replaced_under_a_reader(server, make_mount):
     """Another client overwrites the object while it is read: the reader gets
-    ESTALE, never a mixture."""
+    ESTALE, never a mixture. [S-04] [S-21]"""
     mount = make_mount(server=server)
     size = 200
     mount.bucket.write("model.pt", b"1" * (size * MIB))
@@ -160,7 +157,7 @@ def test_object_replaced_under_a_reader(server, make_mount):
 
 
 def test_failing_rename(server, make_mount):
-    """A copy that is refused leaves both names as they were."""
+    """A copy that is refused leaves both names as they were. [S-02]"""
     mount = make_mount(server=server)
     (mount.path / "new").write_bytes(b"new")
     (mount.path / "target").write_bytes(b"target")
@@ -174,10 +171,9 @@ def test_failing_rename(server, make_mount):
     assert (mount.path / "target").read_bytes() == b"target"
 
 
-# [S-14]
 def test_failing_rename_of_a_dirty_file(server, make_mount):
     """safetensors hears of errors nowhere else: the rename fails, the target
-    stays."""
+    stays. [S-02] [S-14]"""
     mount = make_mount(server=server)
     (mount.path / "target").write_bytes(OLD)
     with open(mount.path / ".tmpabc", "xb", buffering=0) as file:
@@ -199,7 +195,7 @@ def test_failing_rename_of_a_dirty_file(server, make_mount):
 
 
 def test_failing_listing(server, make_mount):
-    """An error is an error, not an empty directory, and not ENOENT."""
+    """An error is an error, not an empty directory, and not ENOENT. [S-41]"""
     mount = make_mount(server=server)
     mount.bucket.write("dir/file", b"x")
     fail(server, "ListObjectsV2")
@@ -213,7 +209,8 @@ def test_failing_listing(server, make_mount):
 
 
 def test_slow_store(server, make_mount):
-    """A daemon that waits for S3 in one close still serves everybody else."""
+    """A daemon that waits for S3 in one close still serves everybody else.
+    [S-41]"""
     mount = make_mount(server=server)
     mount.bucket.write("other", b"other")
     server.control("fault?op=PutObject&key=slow&action=hold&count=-1")

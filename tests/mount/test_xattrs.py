@@ -7,9 +7,9 @@ import pytest
 from support.errors import refused
 
 
-# [S-38]
 def test_file(mount):
-    """Where the object is, which version it is, and that it is in S3."""
+    """Where the object is, which version it is, and that it is in S3.
+    [S-38]"""
     (mount.path / "dir").mkdir()
     path = mount.path / "dir/model.pt"
     path.write_bytes(b"x" * 1000)
@@ -27,7 +27,7 @@ def test_file(mount):
 
 
 def test_directory_and_root(mount):
-    """A directory has a place, too."""
+    """A directory has a place, too. [S-38]"""
     (mount.path / "dir").mkdir()
     assert os.getxattr(mount.path / "dir", "user.ckptfs.uri").decode() == (
         f"s3://{mount.bucket.bucket}/{mount.bucket.prefix}dir/")
@@ -36,7 +36,7 @@ def test_directory_and_root(mount):
 
 
 def test_dirty_file(mount):
-    """Bytes that are not in S3: not durable, and no version."""
+    """Bytes that are not in S3: not durable, and no version. [S-38]"""
     path = mount.path / "model.pt"
     with open(path, "wb") as file:
         file.write(b"x")
@@ -56,9 +56,9 @@ def test_dirty_file(mount):
 
 @pytest.mark.parametrize("name", ["user.other", "security.capability",
                                   "system.posix_acl_access"])
-# [S-38]
 def test_others(mount, name):
-    """No other attribute exists, and programs are told in the usual way."""
+    """No other attribute exists, and programs are told in the usual way.
+    [S-38]"""
     path = mount.path / "file"
     path.write_bytes(b"x")
     with refused(errno.ENODATA, errno.EOPNOTSUPP):

@@ -29,7 +29,8 @@ def assert_same(left, right):
     {}, {"single_file_per_rank": False}, {"thread_count": 3}])
 def test_save_and_load(mount, tmp_path, options):
     """The checkpoint loads from the mount and from a copy that a plain S3
-    client made; .metadata is renamed into place and no temporary is left."""
+    client made; .metadata is renamed into place and no temporary is left.
+    [S-01] [S-05] [S-35]"""
     for seed in (1, 2):
         directory = mount.path / f"step-{seed}"
         dcp.save(state_dict(seed), no_dist=True,
@@ -50,7 +51,8 @@ def test_save_and_load(mount, tmp_path, options):
 
 
 def test_save_again_in_place(mount):
-    """The second save unlinks .metadata and renames the new one there."""
+    """The second save unlinks .metadata and renames the new one there. [S-01]
+    [S-05] [S-35]"""
     for seed in (1, 2):
         dcp.save(state_dict(seed), no_dist=True,
                  storage_writer=dcp.FileSystemWriter(mount.path / "latest"))

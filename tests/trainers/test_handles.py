@@ -23,10 +23,9 @@ def write_all(fd, body):
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 8 * MIB - 1, 8 * MIB,
                                   8 * MIB + 1, 33 * MIB + 17])
-# [S-01]
 def test_sizes(mount, random_bytes, size):
     """Around the borders of parts; read back through the mount and by a plain
-    client, before and after a remount."""
+    client, before and after a remount. [S-01] [S-05]"""
     body = random_bytes(size)
     (mount.path / "file").write_bytes(body)
     assert mount.bucket.read("file") == body
@@ -36,9 +35,8 @@ def test_sizes(mount, random_bytes, size):
     assert (mount.path / "file").read_bytes() == body
 
 
-# [S-11]
 def test_fsync_then_more(mount, random_bytes):
-    """fsync publishes what is written by then and seals nothing."""
+    """fsync publishes what is written by then and seals nothing. [S-11]"""
     first, second = random_bytes(12 * MIB), random_bytes(11 * MIB + 5)
     with open(mount.path / "file", "wb", buffering=0) as file:
         write_all(file.fileno(), first)
@@ -54,7 +52,7 @@ def test_fsync_then_more(mount, random_bytes):
 
 
 def test_many_fsyncs(mount):
-    """A log that is fsynced after each line."""
+    """A log that is fsynced after each line. [S-11]"""
     with open(mount.path / "log", "w") as file:
         for line in range(30):
             file.write(f"line {line}\n")
@@ -67,7 +65,7 @@ def test_many_fsyncs(mount):
 @pytest.mark.parametrize("size", [100, 9 * MIB, 20 * MIB])
 def test_append(mount, random_bytes, size):
     """O_APPEND to an object another client wrote: below and above the size
-    that is kept in memory."""
+    that is kept in memory. [S-01]"""
     old, new = random_bytes(size), random_bytes(6 * MIB + 1)
     mount.bucket.write("file", old)
     with open(mount.path / "file", "ab") as file:
@@ -80,7 +78,7 @@ def test_append(mount, random_bytes, size):
 
 
 def test_reopen_and_extend(mount, random_bytes):
-    """'r+b', seek to the end, write: what DCP's consolidation does."""
+    """'r+b', seek to the end, write: what DCP's consolidation does. [S-01]"""
     old, new = random_bytes(17 * MIB), random_bytes(3 * MIB)
     (mount.path / "file").write_bytes(old)
     with open(mount.path / "file", "r+b") as file:
@@ -91,7 +89,7 @@ def test_reopen_and_extend(mount, random_bytes):
 
 
 def test_python_logging(mount):
-    """A FileHandler keeps one O_APPEND descriptor open."""
+    """A FileHandler keeps one O_APPEND descriptor open. [S-01]"""
     logger = logging.Logger("test")
     for run in range(2):
         handler = logging.FileHandler(mount.path / "train.log")
@@ -109,7 +107,7 @@ def test_python_logging(mount):
 
 
 def test_open_log_is_readable_by_others(mount):
-    """Tailing a file that is still being written, through the mount."""
+    """Tailing a file that is still being written, through the mount. [S-22]"""
     with open(mount.path / "log", "a") as file:
         file.write("one\n")
         file.flush()
@@ -121,7 +119,7 @@ def test_open_log_is_readable_by_others(mount):
 
 def test_rewrite_with_w(mount, random_bytes):
     """'w' on an existing file: a reader through S3 sees the old object until
-    the close, and never an empty one."""
+    the close, and never an empty one. [S-01] [S-11]"""
     old, new = random_bytes(20 * MIB), random_bytes(10 * MIB)
     mount.bucket.write("file", old)
     with open(mount.path / "file", "wb") as file:
@@ -135,9 +133,8 @@ def test_rewrite_with_w(mount, random_bytes):
     assert (mount.path / "file").read_bytes() == new
 
 
-# [S-21]
 def test_unlink_while_open(mount, random_bytes):
-    """The name is gone at once, the bytes stay for who has it open."""
+    """The name is gone at once, the bytes stay for who has it open. [S-21]"""
     body = random_bytes(20 * MIB)
     mount.bucket.write("file", body)
     with open(mount.path / "file", "rb", buffering=0) as reader:
@@ -155,9 +152,8 @@ def test_unlink_while_open(mount, random_bytes):
     wait_until(lambda: mount.bucket.keys() == [], "nothing is left")
 
 
-# [S-16]
 def test_unlink_while_dirty(mount, random_bytes):
-    """Bytes of an unlinked file are never published, close or not."""
+    """Bytes of an unlinked file are never published, close or not. [S-16]"""
     with open(mount.path / "file", "w+b", buffering=0) as file:
         write_all(file.fileno(), random_bytes(3 * MIB))
         os.unlink(mount.path / "file")
@@ -168,7 +164,8 @@ def test_unlink_while_dirty(mount, random_bytes):
 
 
 def test_rename_over_an_open_reader(mount, random_bytes):
-    """The reader keeps the old bytes; who opens now gets the new ones."""
+    """The reader keeps the old bytes; who opens now gets the new ones. [S-21]
+    [S-35]"""
     old, new = random_bytes(20 * MIB), random_bytes(9 * MIB)
     mount.bucket.write("file", old)
     mount.bucket.write("new", new)
@@ -184,10 +181,10 @@ def test_rename_over_an_open_reader(mount, random_bytes):
 
 @pytest.mark.parametrize("name", ["model.tmp", "model.part"])
 @pytest.mark.parametrize("size", [5, 30 * MIB])
-# [S-15]
 def test_rename_of_an_open_dirty_file(mount, random_bytes, name, size):
     """The rename answers when the bytes are in S3 under the new name; the
-    descriptor writes on. Temp-like names are held, others are not."""
+    descriptor writes on. Temp-like names are held, others are not. [S-11]
+    [S-15]"""
     body = random_bytes(size)
     mount.bucket.write("model", b"old")
     with open(mount.path / name, "xb", buffering=0) as file:
@@ -201,7 +198,7 @@ def test_rename_of_an_open_dirty_file(mount, random_bytes, name, size):
 
 
 def test_new_file_under_the_old_name(mount, random_bytes):
-    """a -> b, then a new a at once: no cross-talk."""
+    """a -> b, then a new a at once: no cross-talk. [S-35]"""
     first, second = random_bytes(12 * MIB), random_bytes(10 * MIB)
     (mount.path / "a").write_bytes(first)
     os.rename(mount.path / "a", mount.path / "b")
@@ -210,10 +207,9 @@ def test_new_file_under_the_old_name(mount, random_bytes):
     assert mount.bucket.read("a") == second
 
 
-# [S-22]
 def test_two_writers(mount):
     """Two descriptors, one file, as on a disk: each writes where it is, the
-    last one to write a byte wins."""
+    last one to write a byte wins. [S-22]"""
     one = os.open(mount.path / "file", os.O_WRONLY | os.O_CREAT, 0o644)
     two = os.open(mount.path / "file", os.O_WRONLY)
     os.write(one, b"aaaaaa")
@@ -224,9 +220,8 @@ def test_two_writers(mount):
     assert mount.bucket.read("file") == b"bbbcca"
 
 
-# [S-18]
 def test_two_mounts(make_mount):
-    """Two hosts overwrite one name: the last to close wins, whole."""
+    """Two hosts overwrite one name: the last to close wins, whole. [S-18]"""
     one = make_mount()
     if not one.remote:
         pytest.skip("needs two mounts of one prefix")
@@ -241,9 +236,8 @@ def test_two_mounts(make_mount):
     assert (two.path / "file").read_bytes() == b"1" * (12 * MIB)
 
 
-# [S-17]
 def test_exclusive_create(mount):
-    """Of many that create a name exclusively, one succeeds."""
+    """Of many that create a name exclusively, one succeeds. [S-17]"""
     outcomes = []
     barrier = threading.Barrier(16)
 
@@ -271,10 +265,9 @@ def test_exclusive_create(mount):
 
 
 @pytest.mark.ckptfs_only
-# [S-17]
 def test_exclusive_create_on_two_mounts(make_mount):
     """Neither mount knows of the other's file: the commit decides, the loser's
-    close says EEXIST, the winner's bytes stay."""
+    close says EEXIST, the winner's bytes stay. [S-17]"""
     one = make_mount()
     two = make_mount(server=one.server, prefix=one.prefix)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
@@ -290,7 +283,7 @@ def test_exclusive_create_on_two_mounts(make_mount):
 
 def test_gone_after_delete(mount):
     """No stale name: what was just deleted answers ENOENT, what was just made
-    is there."""
+    is there. [S-23] [S-37]"""
     for turn in range(20):
         name = mount.path / f"f{turn % 3}"
         name.write_bytes(b"x")
@@ -305,9 +298,8 @@ def test_gone_after_delete(mount):
             os.unlink(name)
 
 
-# [S-32]
 def test_attributes_survive_a_remount(mount):
-    """Mode and mtime, set before, while and after writing."""
+    """Mode and mtime, set before, while and after writing. [S-31] [S-32]"""
     paths = [mount.path / name for name in ("created", "closed", "open")]
     fd = os.open(paths[0], os.O_WRONLY | os.O_CREAT, 0o640)
     os.write(fd, b"x")
@@ -332,9 +324,9 @@ def test_attributes_survive_a_remount(mount):
             new.st_mode, new.st_mtime_ns, new.st_size, new.st_uid)
 
 
-# [S-19]
 def test_mtime_is_kept_by_an_upload(mount, random_bytes):
-    """A file that went up in parts shows the same time before and after."""
+    """A file that went up in parts shows the same time before and after.
+    [S-19] [S-31]"""
     (mount.path / "big").write_bytes(random_bytes(20 * MIB))
     before = os.stat(mount.path / "big").st_mtime_ns
     mount.remount()
@@ -342,8 +334,8 @@ def test_mtime_is_kept_by_an_upload(mount, random_bytes):
 
 
 def test_sparse_growth(mount):
-    """ftruncate up, then a sequential fill of a part of it: the rest is
-    zeros."""
+    """ftruncate up, then a sequential fill of a part of it: the rest is zeros.
+    [S-01]"""
     with open(mount.path / "file", "wb", buffering=0) as file:
         file.truncate(20 * MIB)
         write_all(file.fileno(), b"x" * (9 * MIB))
@@ -353,8 +345,8 @@ def test_sparse_growth(mount):
 
 
 def test_huge_file(mount):
-    """1 GiB in 1 MiB writes, read back by a plain client and, after a
-    remount, through the mount."""
+    """1 GiB in 1 MiB writes, read back by a plain client and, after a remount,
+    through the mount. [S-01]"""
     def pieces():
         for index in range(1024):
             yield index.to_bytes(8, "little") * (MIB // 8)
@@ -378,9 +370,9 @@ def test_huge_file(mount):
     assert read.digest() == digest.digest()
 
 
-# [S-43]
 def test_sixty_four_files_at_once(mount):
-    """64 writers side by side, 5 MiB to 15 MiB each, slowly interleaved."""
+    """64 writers side by side, 5 MiB to 15 MiB each, slowly interleaved.
+    [S-43] [S-01]"""
     def body(index):
         return bytes([index]) * ((5 + index % 11) * MIB + index)
 
@@ -407,10 +399,9 @@ def test_sixty_four_files_at_once(mount):
         assert mount.bucket.read(f"f{index:02}") == body(index)
 
 
-# [S-42]
 def test_random_rewrite_is_refused_cleanly(mount, random_bytes):
     """Changing the middle of a large object is not served yet: the write says
-    so, nothing is published, the object stays."""
+    so, nothing is published, the object stays. [S-42] [S-02]"""
     if not mount.remote:
         pytest.skip("a plain directory does it")
     body = random_bytes(30 * MIB)
@@ -426,7 +417,7 @@ def test_random_rewrite_is_refused_cleanly(mount, random_bytes):
 
 
 def test_small_file_can_be_rewritten_anywhere(mount):
-    """Objects of a few MiB are changed in memory."""
+    """Objects of a few MiB are changed in memory. [S-01]"""
     mount.bucket.write("file", b"0123456789")
     with open(mount.path / "file", "r+b") as file:
         file.seek(3)

@@ -46,7 +46,8 @@ def assert_whole(mount, name):
 
 def test_fit_and_resume(any_mount):
     """ModelCheckpoint keeps the best two and the last, CSVLogger its metrics;
-    a second run, on a new mount, goes on where the first ended."""
+    a second run, on a new mount, goes on where the first ended. [S-01]
+    [S-05]"""
     mount = any_mount
     train(mount.path / "run", 3)
     names = checkpoints(mount)
@@ -78,11 +79,11 @@ def slow_server():
 @pytest.mark.ckptfs_only
 @pytest.mark.parametrize("flavor", [
     "s3server", pytest.param("radosgw", marks=pytest.mark.radosgw)])
-# [S-03]
 def test_kill_in_the_middle_of_a_save(request, slow_server, make_mount, flavor,
                                       tmp_path):
     """SIGKILL while the store holds an open upload: no torn checkpoint under
-    any name, the last good ones untouched, and the training resumes."""
+    any name, the last good ones untouched, and the training resumes. [S-03]
+    [S-12]"""
     server = slow_server if flavor == "s3server" \
         else request.getfixturevalue(flavor)
     mount = make_mount(server=server)

@@ -12,6 +12,7 @@ def array():
 
 
 def test_save(mount, array):
+    """np.save and np.load, whole and mapped. [S-01]"""
     np.save(mount.path / "a.npy", array)
     expected = io.BytesIO()
     np.save(expected, array)
@@ -23,7 +24,7 @@ def test_save(mount, array):
 
 def test_save_twice_into_one_open_file(mount, array):
     """ndarray.tofile duplicates the descriptor and closes the duplicate: a
-    FLUSH in the middle that must publish nothing."""
+    FLUSH in the middle that must publish nothing. [S-11]"""
     with open(mount.path / "two.npy", "wb") as file:
         np.save(file, array)
         file.flush()
@@ -40,7 +41,7 @@ def test_save_twice_into_one_open_file(mount, array):
 
 
 def test_savez(mount, tmp_path, array):
-    """zipfile seeks back to rewrite each member's header."""
+    """zipfile seeks back to rewrite each member's header. [S-01]"""
     arrays = {"a": array, "b": array[:10], "c": np.arange(5)}
     for save, name in ((np.savez, "s.npz"), (np.savez_compressed, "c.npz")):
         save(mount.path / name, **arrays)
@@ -52,7 +53,8 @@ def test_savez(mount, tmp_path, array):
 
 
 def test_zipfile_with_big_members(mount, random_bytes):
-    """The header that is rewritten lies in a part that may be on its way."""
+    """The header that is rewritten lies in a part that may be on its way.
+    [S-01]"""
     bodies = {f"m{i}": random_bytes(5_000_000) for i in range(4)}
     with zipfile.ZipFile(mount.path / "z.zip", "w") as archive:
         for name, body in bodies.items():

@@ -41,10 +41,9 @@ def assert_untouched(mount, name, old):
     signal.SIGTERM, signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 @pytest.mark.parametrize("size", [1, 40])
 @pytest.mark.parametrize("old", [True, False])
-# [S-12]
 def test_death_by_signal(mount, program, number, size, old):
     """Killed in the middle of a save: nothing is published, the old object
-    stays, the lost file is named in the log."""
+    stays, the lost file is named in the log. [S-03] [S-12]"""
     if old:
         mount.bucket.write("model.pt", OLD)
     writer = program(WRITER + "wait()", mount.path / "model.pt", size)
@@ -57,7 +56,8 @@ def test_death_by_signal(mount, program, number, size, old):
 
 @pytest.mark.ckptfs_only
 def test_death_after_fsync(mount, program):
-    """What fsync answered for is there; what came after it is not."""
+    """What fsync answered for is there; what came after it is not. [S-11]
+    [S-12]"""
     writer = program(WRITER + """
 os.fsync(fd)
 os.write(fd, b"more")
@@ -76,7 +76,7 @@ wait()
 @pytest.mark.ckptfs_only
 def test_death_of_one_thread_group_among_two(mount, program):
     """Parent and child share the descriptor and both write; the child is
-    killed, the parent closes: the file is whole and is published."""
+    killed, the parent closes: the file is whole and is published. [S-12]"""
     parent = program(WRITER + """
 child = os.fork()
 if child == 0:
@@ -95,10 +95,9 @@ os.close(fd)
     assert mount.bucket.read("both.bin") == content(1) + b"childparent"
 
 
-# [S-11]
 def test_threaded_program_exits_without_closing(mount, program):
     """An ordinary exit publishes, although the kernel kills the other threads
-    of the group on the way, as it does for a signal."""
+    of the group on the way, as it does for a signal. [S-11]"""
     writer = program("""
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o644)
 def write():
@@ -121,7 +120,7 @@ os._exit(int(sys.argv[2]))
 
 
 def test_main_thread_leaves_first(mount, program):
-    """The main thread is gone (a zombie) while another still writes."""
+    """The main thread is gone (a zombie) while another still writes. [S-11]"""
     writer = program("""
 import ctypes
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o644)
@@ -143,10 +142,9 @@ ctypes.CDLL(None).pthread_exit(None)
 
 @pytest.mark.parametrize("end", ["os._exit(0)", "os._exit(1)",
                                  "os.kill(os.getpid(), signal.SIGKILL)"])
-# [S-11]
 def test_forked_child_that_ends(mount, program, end):
     """A child that neither opened nor wrote the file says nothing about it by
-    ending, in whatever way; the parent writes on."""
+    ending, in whatever way; the parent writes on. [S-11]"""
     writer = program(WRITER + f"""
 child = os.fork()
 if child == 0:
@@ -168,7 +166,7 @@ say("closed")
 
 def test_child_that_inherits_and_closes_last(mount, program):
     """The parent leaves the descriptor to its child, which writes and exits
-    without close: published."""
+    without close: published. [S-11]"""
     writer = program("""
 fd = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT, 0o644)
 os.write(fd, b"parent ")
@@ -187,7 +185,7 @@ os.wait()
 
 def test_exception_publishes(mount, program):
     """Python closes its files when an exception ends the program: an explicit
-    close is a close, whatever the exit code."""
+    close is a close, whatever the exit code. [S-11]"""
     writer = program("""
 file = open(sys.argv[1], "wb")
 file.write(b"x" * (20 * MIB))
@@ -199,7 +197,7 @@ raise RuntimeError("out of luck")
 
 def test_keyboard_interrupt_publishes(mount, program):
     """Ctrl-C in Python raises an exception, the `with` closes the file, and
-    only then the program dies by the signal."""
+    only then the program dies by the signal. [S-11]"""
     writer = program("""
 with open(sys.argv[1], "wb") as file:
     file.write(b"x" * (20 * MIB))
@@ -215,7 +213,8 @@ with open(sys.argv[1], "wb") as file:
 
 @pytest.mark.ckptfs_only
 def test_interrupt_without_close(mount, program):
-    """The same signal to a program that closes nothing on its way out."""
+    """The same signal to a program that closes nothing on its way out.
+    [S-12]"""
     writer = program(WRITER + "wait()", mount.path / "model.pt", 20)
     writer.expect("written")
     writer.signal(signal.SIGINT)
@@ -225,7 +224,8 @@ def test_interrupt_without_close(mount, program):
 
 @pytest.mark.ckptfs_only
 def test_a_new_attempt_after_a_torn_one(mount, program):
-    """The name is free again: the next save of it is published."""
+    """The name is free again: the next save of it is published. [S-12]
+    [S-01]"""
     torn = program(WRITER + "wait()", mount.path / "model.pt", 20)
     torn.expect("written")
     torn.signal(signal.SIGKILL)

@@ -23,7 +23,8 @@ def assert_same(left, right):
 
 @pytest.mark.parametrize("mib", [1, 64])
 def test_save_and_load(mount, tmp_path, mib):
-    """No temporary name is left; the object is what a local disk would hold."""
+    """No temporary name is left; the object is what a local disk would hold.
+    [S-01] [S-15]"""
     saved = tensors(mib)
     save_file(saved, mount.path / "model.safetensors")
     save_file(saved, tmp_path / "model.safetensors")
@@ -39,8 +40,8 @@ def test_save_and_load(mount, tmp_path, mib):
 
 
 def test_overwrite_below_a_reader(mount):
-    """The target is replaced by the rename; who mapped it keeps the old
-    bytes."""
+    """The target is replaced by the rename; who mapped it keeps the old bytes.
+    [S-21] [S-15]"""
     old, new = tensors(4, seed=1), tensors(6, seed=2)
     path = mount.path / "model.safetensors"
     save_file(old, path)

@@ -18,7 +18,7 @@ def shell(mount, script):
 
 @pytest.mark.parametrize("size", [0, 1, 100_000, 30 << 20])
 def test_cp(mount, tmp_path, random_bytes, size):
-    """In, out, and within the mount."""
+    """In, out, and within the mount. [S-01] [S-05]"""
     body = random_bytes(size)
     (tmp_path / "in").write_bytes(body)
     shell(mount, f"cp {tmp_path}/in copied; cp copied within; "
@@ -31,7 +31,7 @@ def test_cp(mount, tmp_path, random_bytes, size):
 
 def test_cp_over_an_existing_file_and_with_attributes(mount, tmp_path,
                                                       random_bytes):
-    """cp -p keeps mode and time."""
+    """cp -p keeps mode and time. [S-32] [S-01]"""
     body = random_bytes(200_000)
     (tmp_path / "in").write_bytes(body)
     os.chmod(tmp_path / "in", 0o640)
@@ -43,7 +43,7 @@ def test_cp_over_an_existing_file_and_with_attributes(mount, tmp_path,
 
 
 def test_mv(mount, tmp_path, random_bytes):
-    """Within the mount a rename; from outside a copy and an unlink."""
+    """Within the mount a rename; from outside a copy and an unlink. [S-35]"""
     body = random_bytes(12 << 20)
     (tmp_path / "in").write_bytes(body)
     shell(mount, f"mv {tmp_path}/in a; mv a b; mkdir sub; mv b sub/; "
@@ -56,7 +56,7 @@ def test_mv(mount, tmp_path, random_bytes):
 
 
 def test_mv_no_clobber(mount):
-    """mv -n renames with RENAME_NOREPLACE."""
+    """mv -n renames with RENAME_NOREPLACE. [S-35]"""
     shell(mount, "echo one > a; echo two > b; mv -n a b; mv -n a d")
     assert mount.bucket.read("b") == b"two\n"
     assert mount.bucket.read("d") == b"one\n"
@@ -64,7 +64,8 @@ def test_mv_no_clobber(mount):
 
 
 def test_ls_and_find(mount):
-    """Names, types and sizes of a tree that other clients wrote."""
+    """Names, types and sizes of a tree that other clients wrote. [S-33]
+    [S-37]"""
     mount.bucket.write("top.bin", b"x" * 1234)
     mount.bucket.write("step-1/model.pt", b"x" * 77)
     mount.bucket.write("step-1/deep/er/opt.pt", b"y")
@@ -75,15 +76,16 @@ def test_ls_and_find(mount):
         assert line[0].startswith("-rw")
     assert "./step-1/deep/er:" in listing
     found = shell(mount, "find . -type f -printf '%P %s\\n' | sort")
-    assert found == "step-1/deep/er/opt.pt 1\nstep-1/model.pt 77\ntop.bin 1234\n"
+    assert found == ("step-1/deep/er/opt.pt 1\nstep-1/model.pt 77\n"
+                     "top.bin 1234\n")
     assert shell(mount, "find . -type d | sort") == (
         ".\n./step-1\n./step-1/deep\n./step-1/deep/er\n")
     assert shell(mount, "ls -a") == ".\n..\nstep-1\ntop.bin\n"
 
 
-# [S-05]
 def test_rm_r(mount):
-    """A tree of 300 files in 12 directories, some of them just written."""
+    """A tree of 300 files in 12 directories, some of them just written. [S-37]
+    [S-33]"""
     for directory in range(10):
         for file in range(25):
             mount.bucket.write(f"tree/d{directory}/f{file}", b"x")
@@ -94,7 +96,7 @@ def test_rm_r(mount):
 
 
 def test_redirects(mount):
-    """The shell opens, several programs write and exit: one file."""
+    """The shell opens, several programs write and exit: one file. [S-11]"""
     shell(mount, """
 ( echo one; echo two; /bin/echo three ) > sub
 { echo one; /bin/echo two; } > group
@@ -122,7 +124,7 @@ set -o noclobber; echo new > exclusive
 
 
 def test_dd_and_checksums(mount):
-    """Block sizes that no part size is a multiple of."""
+    """Block sizes that no part size is a multiple of. [S-01] [S-05]"""
     shell(mount, """
 head -c 25000000 /dev/urandom > source
 dd if=source of=odd bs=77777 status=none
@@ -137,7 +139,7 @@ sha256sum --quiet -c sums
 
 
 def test_touch_and_truncate(mount):
-    """touch makes an empty object; truncate -s 0 empties one."""
+    """touch makes an empty object; truncate -s 0 empties one. [S-32] [S-01]"""
     shell(mount, "touch new; echo full > emptied; truncate -s 0 emptied; "
                  "touch -d '2001-02-03 04:05:06 UTC' new")
     assert mount.bucket.read("new") == b""
@@ -146,7 +148,7 @@ def test_touch_and_truncate(mount):
 
 
 def test_tar(mount, tmp_path):
-    """An archive into and out of the mount."""
+    """An archive into and out of the mount. [S-01] [S-05]"""
     shell(mount, f"""
 mkdir tree; for i in 1 2 3; do head -c ${{i}}00000 /dev/urandom > tree/$i; done
 tar -cf archive.tar tree

@@ -41,9 +41,9 @@ def read_local(tmp_path, save, name):
 
 
 @pytest.mark.parametrize("mib", [1, 40])
-# [S-01]
 def test_save_and_load(any_mount, tmp_path, mib):
-    """One PUT or a multipart upload: the object is byte for byte the file."""
+    """One PUT or a multipart upload: the object is byte for byte the file.
+    [S-01] [S-05]"""
     state = model_state(mib)
     torch.save(state, any_mount.path / "model.pt")
     expected = read_local(tmp_path, lambda p: torch.save(state, p), "model.pt")
@@ -55,7 +55,8 @@ def test_save_and_load(any_mount, tmp_path, mib):
 
 
 def test_load_mapped(mount):
-    """torch.load(mmap=True) maps the file privately and faults pages in."""
+    """torch.load(mmap=True) maps the file privately and faults pages in.
+    [S-01] [S-21]"""
     state = model_state(16)
     torch.save(state, mount.path / "model.pt")
     mount.remount()
@@ -66,7 +67,7 @@ def test_load_mapped(mount):
 
 
 def test_mapping_survives_the_file(mount):
-    """Rotation unlinks a checkpoint that a loader still maps."""
+    """Rotation unlinks a checkpoint that a loader still maps. [S-21] [S-05]"""
     state, other = model_state(8), model_state(12)
     for name in ("unlinked.pt", "replaced.pt"):
         torch.save(state, mount.path / name)
@@ -86,7 +87,8 @@ def test_mapping_survives_the_file(mount):
 
 
 def test_save_to_a_file_object(mount, tmp_path):
-    """A Python file object: buffered writes instead of an ofstream's."""
+    """A Python file object: buffered writes instead of an ofstream's. [S-01]
+    [S-05]"""
     state = model_state(12)
 
     def save(path):
@@ -101,7 +103,7 @@ def test_save_to_a_file_object(mount, tmp_path):
 
 
 def test_legacy_format(mount, tmp_path):
-    """The format before zip: raw write(2) on the descriptor."""
+    """The format before zip: raw write(2) on the descriptor. [S-01] [S-05]"""
     tensors = {"w": torch.arange(3_000_000)}
 
     def save(path):
@@ -117,7 +119,7 @@ def test_legacy_format(mount, tmp_path):
 
 def test_new_directory_and_odd_name(mount):
     """torch.save looks at the parent right after mkdir; a name that is not
-    ASCII takes another way through torch."""
+    ASCII takes another way through torch. [S-05] [S-33]"""
     directory = mount.path / "step 100%" / "ü+?&"
     directory.mkdir(parents=True)
     state = model_state(1)
@@ -127,7 +129,8 @@ def test_new_directory_and_odd_name(mount):
 
 
 def test_save_over_an_older_checkpoint(any_mount):
-    """Overwriting in place: the new size, nothing of the old tail."""
+    """Overwriting in place: the new size, nothing of the old tail. [S-01]
+    [S-05]"""
     torch.save(model_state(12), any_mount.path / "last.pt")
     state = model_state(1)
     torch.save(state, any_mount.path / "last.pt")
