@@ -19,7 +19,7 @@ enum class ErrorCode {
   kPreconditionFailed,  // a condition the caller set did not hold
   kConflict,            // a concurrent operation won
   kTooLarge,
-  kResourceExhausted,  // throttled, or out of local space
+  kResourceExhausted,  // out of memory budget, disk or quota
   kUnavailable,        // service or connection trouble that may pass
   kDeadlineExceeded,
   kCancelled,

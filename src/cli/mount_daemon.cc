@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
+#include <random>
 #include <thread>
 #include <utility>
 
@@ -156,6 +157,10 @@ MountDaemon::MountDaemon(const MountOptions& options,
 
 fs::FileSystemOptions MountDaemon::FsOptions() const {
   fs::FileSystemOptions o;
+  // 2^31 ranges of 2^32 numbers, above those of other file systems.
+  std::random_device random;
+  o.first_inode = (std::uint64_t{1} << 62) |
+                  (std::uint64_t{random() & 0x3fffffffu} << 32);
   o.bucket = options_.source.bucket;
   o.prefix = options_.source.prefix;
   o.endpoint_url = EffectiveEndpoint(options_);

@@ -97,10 +97,9 @@ Result<std::string> FileSystem::Impl::GetXattr(const Inode& inode,
 Task<DrainReport> FileSystem::Impl::Drain(SteadyTime deadline) {
   // Waking every so often is enough: a drain lasts as long as its writers do.
   constexpr Duration kPoll = std::chrono::milliseconds(50);
-  std::string announced;
+  DrainReport report;
   while (true) {
     std::vector<std::shared_ptr<File>> open;
-    std::string waiting;
     for (const auto& [number, inode] : names.inodes().all()) {
       File* file = inode->AsFile();
       if (file == nullptr || file->state == PublishState::kClean ||
@@ -108,36 +107,29 @@ Task<DrainReport> FileSystem::Impl::Drain(SteadyTime deadline) {
         continue;
       }
       open.push_back(std::static_pointer_cast<File>(inode));
-      waiting += (waiting.empty() ? "" : ", ") + names.Path(*file);
     }
     if (open.empty()) break;
-    if (context.clock.Now() >= deadline) {
-      DrainReport report;
-      for (const std::shared_ptr<File>& file : open) {
-        const std::string path = names.Path(*file);
-        const std::uint64_t before = context.lost_files;
-        Result<void> torn =
-            co_await publisher.LockAndHandle(file, PublishEvent::kDrainExpired);
-        (void)torn;  // a discard has no result to tell
-        if (context.lost_files != before) report.lost_files.push_back(path);
-      }
-      while (context.background_tasks > 0) {
-        co_await context.background_ended.Wait();
-      }
-      co_return report;
+    if (context.clock.Now() < deadline) {
+      Result<void> slept = co_await context.clock.Sleep(kPoll, context.strand);
+      (void)slept;  // a timer does not fail
+      continue;
     }
-    if (waiting != announced) {
-      LogInfo("waiting for unfinished files: " + waiting);
-      announced = waiting;
+    for (const std::shared_ptr<File>& file : open) {
+      const std::string path = names.Path(*file);
+      const std::uint64_t before = context.lost_files;
+      Result<void> torn =
+          co_await publisher.LockAndHandle(file, PublishEvent::kDrainExpired);
+      (void)torn;  // a discard has no result to tell
+      if (context.lost_files != before) report.lost_files.push_back(path);
     }
-    Result<void> slept = co_await context.clock.Sleep(kPoll, context.strand);
-    (void)slept;
+    break;
   }
   co_await publisher.PersistAllAttributes();
+  co_await publisher.RemovePreserved();
   while (context.background_tasks > 0) {
     co_await context.background_ended.Wait();
   }
-  co_return DrainReport{};
+  co_return report;
 }
 
 }  // namespace ckptfs::fs

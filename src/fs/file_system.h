@@ -23,6 +23,10 @@
 namespace ckptfs::fs {
 
 struct FileSystemOptions {
+  // Where inode numbers begin. The process oracle looks for them in
+  // /proc/TGID/fdinfo, where those of other file systems and of other mounts
+  // stand too: give each mount a range of its own.
+  std::uint64_t first_inode = 0x636b'0000'0000'0000ull;
   std::string bucket;        // for user.ckptfs.uri
   std::string prefix;        // "" or "a/b/"; keys are prefix + path
   std::string endpoint_url;  // for user.ckptfs.endpoint

@@ -138,6 +138,8 @@ class File final : public Inode {
 // Number -> inode. Strand only.
 class InodeTable {
  public:
+  explicit InodeTable(std::uint64_t first) : next_(first) {}
+
   InodeNumber NextNumber() { return InodeNumber{next_++}; }
   void Add(std::shared_ptr<Inode> inode) {
     const InodeNumber n = inode->number;
@@ -153,7 +155,7 @@ class InodeTable {
   }
 
  private:
-  std::uint64_t next_ = kFirstInode;
+  std::uint64_t next_;
   std::unordered_map<InodeNumber, std::shared_ptr<Inode>> inodes_;
 };
 

@@ -20,6 +20,7 @@ constexpr mode_t kPermissionBits = 0777;
 
 Namespace::Namespace(Context& context)
     : context_(context),
+      inodes_(context.options.first_inode),
       root_(std::make_shared<Directory>(
           kRootInode, S_IFDIR | context.options.directory_mode)) {
   root_->is_root = true;

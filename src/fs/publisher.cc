@@ -264,6 +264,17 @@ Task<void> Publisher::RemoveObject(std::string key) {
   }
 }
 
+Task<void> Publisher::RemovePreserved() {
+  std::vector<std::string> keys;
+  for (const auto& [number, inode] : names_.inodes().all()) {
+    File* file = inode->AsFile();
+    if (file == nullptr || !file->preserved) continue;
+    file->preserved = false;
+    keys.push_back(file->base->key);
+  }
+  for (const std::string& key : keys) co_await RemoveObject(key);
+}
+
 bool Publisher::AttributesDiffer(const File& file) const {
   const StoredAttributes& s = file.stored;
   const mode_t stored_mode =

@@ -46,6 +46,9 @@ class Publisher {
   // Drops what a gone or torn file had sent, in the background.
   void AbandonUpload(File& file);
 
+  // Removes every preserved copy, whoever still reads it: the mount ends.
+  Task<void> RemovePreserved();
+
   // Persists mode, owner and times of an idle file by a self-copy, soon.
   void AttributesChanged(const std::shared_ptr<File>& file);
   // Does so now for all that wait.

@@ -23,10 +23,6 @@ enum class InodeNumber : std::uint64_t {};
 enum class HandleId : std::uint64_t {};
 
 inline constexpr InodeNumber kRootInode{1};
-// Other inodes count from here. High and odd on purpose: the process oracle
-// looks for inode numbers in /proc/TGID/fdinfo, where those of other file
-// systems stand too.
-inline constexpr std::uint64_t kFirstInode = 0x636b'0000'0000'0001ull;
 
 // Who asks, as the kernel says.
 struct Caller {

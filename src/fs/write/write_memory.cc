@@ -5,37 +5,29 @@
 
 namespace ckptfs::fs {
 
-std::optional<Reservation> WriteMemory::Try(std::uint64_t bytes) {
-  if (queue_.locked()) return std::nullopt;  // nobody overtakes
+std::optional<Reservation> WriteMemory::TryNow(std::uint64_t bytes) {
   while (true) {
-    std::optional<Reservation> r = budget_.TryReserve(bytes);
-    if (r) return r;
-    bool dropped = false;
-    for (MemoryRetainer* retainer : retainers_) {
-      if (retainer->DropRetained()) {
-        dropped = true;
-        break;
-      }
+    if (budget_.used() + bytes + kept_for_reads_ <= budget_.limit()) {
+      std::optional<Reservation> r = budget_.TryReserve(bytes);
+      if (r) return r;
     }
+    const bool dropped =
+        std::any_of(retainers_.begin(), retainers_.end(),
+                    [](MemoryRetainer* r) { return r->DropRetained(); });
     if (!dropped) return std::nullopt;
   }
 }
 
+std::optional<Reservation> WriteMemory::Try(std::uint64_t bytes) {
+  if (queue_.locked()) return std::nullopt;  // nobody overtakes
+  return TryNow(bytes);
+}
+
 Task<Result<Reservation>> WriteMemory::Reserve(std::uint64_t bytes) {
-  std::optional<Reservation> at_once = Try(bytes);
-  if (at_once) co_return std::move(*at_once);
   StrandMutex::Guard turn = co_await queue_.Lock();
   while (true) {
-    std::optional<Reservation> r = budget_.TryReserve(bytes);
+    std::optional<Reservation> r = TryNow(bytes);
     if (r) co_return std::move(*r);
-    bool dropped = false;
-    for (MemoryRetainer* retainer : retainers_) {
-      if (retainer->DropRetained()) {
-        dropped = true;
-        break;
-      }
-    }
-    if (dropped) continue;
     if (transfers_ == 0) {
       co_return Fail(
           ErrorCode::kResourceExhausted,

@@ -4,6 +4,7 @@
 // last for ever: then that one writer gets kResourceExhausted (ENOSPC).
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <list>
 #include <optional>
@@ -25,7 +26,10 @@ class MemoryRetainer {
 // Strand only.
 class WriteMemory {
  public:
-  explicit WriteMemory(MemoryBudget& budget) : budget_(budget) {}
+  explicit WriteMemory(MemoryBudget& budget)
+      : budget_(budget),
+        kept_for_reads_(std::min<std::uint64_t>(16u << 20,
+                                                budget.limit() / 8)) {}
 
   // At once or not at all; gives up retained parts of other files if need be.
   std::optional<Reservation> Try(std::uint64_t bytes);
@@ -42,7 +46,12 @@ class WriteMemory {
   void RemoveRetainer(MemoryRetainer* retainer);
 
  private:
+  std::optional<Reservation> TryNow(std::uint64_t bytes);
+
   MemoryBudget& budget_;
+  // What writers leave alone: a program that reads to write (cp) must get its
+  // read when unfinished files have taken the rest.
+  const std::uint64_t kept_for_reads_;
   int transfers_ = 0;
   StrandEvent freed_;
   StrandMutex queue_;  // who waits for memory, in order

@@ -14,6 +14,9 @@
 
 namespace ckptfs::fuse {
 
+// High enough not to be taken for an inode of another file system.
+inline constexpr std::uint64_t kFirstInode = 0x636b'0000'0000'0001ull;
+
 // Thread-safe. Answers at once unless a test holds an operation back.
 class MemoryDispatcher : public Dispatcher {
  public:
@@ -132,7 +135,7 @@ class MemoryDispatcher : public Dispatcher {
   bool hold_flushes_ = false;
   bool hold_reads_ = false;
   bool hold_writes_ = false;
-  std::uint64_t next_ino_ = fs::kFirstInode;
+  std::uint64_t next_ino_ = kFirstInode;
   std::uint64_t next_handle_ = 1;
   std::map<std::uint64_t, Inode> inodes_;
   std::vector<WriteSeen> writes_;

@@ -241,7 +241,7 @@ TEST_F(SessionTest, AttributesAreSetAndShown) {
   EXPECT_EQ(st.st_size, 1000);
   EXPECT_EQ(st.st_blocks, 2);
   EXPECT_EQ(st.st_blksize, 1 << 20);
-  EXPECT_GE(st.st_ino, fs::kFirstInode);
+  EXPECT_GE(st.st_ino, kFirstInode);
   EXPECT_EQ(utimensat(AT_FDCWD, path.c_str(), nullptr, 0), 0);
   ASSERT_EQ(stat(path.c_str(), &st), 0);
   EXPECT_LT(std::abs(st.st_mtim.tv_sec - time(nullptr)), 60);
