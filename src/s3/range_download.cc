@@ -108,7 +108,8 @@ BodyPlan RangeDownload::OnHead(int status,
 std::optional<RangeDownload::Rejection> RangeDownload::CheckHead(
     int status, const HttpHeaders& headers, BodyPlan& plan) {
   ObjectInfo info = ParseObjectHeaders(key_, headers);
-  if (status == 206) {
+  // rclone's `serve s3` sends the part asked for, with Content-Range, as a 200.
+  if (status == 206 || headers.Find("Content-Range").has_value()) {
     const auto range = ParseContentRange(headers.Get("Content-Range"));
     if (!range.has_value() || range->first != offset_ + received_ ||
         range->last >= offset_ + limit_) {
@@ -119,7 +120,7 @@ std::optional<RangeDownload::Rejection> RangeDownload::CheckHead(
                            std::string(headers.Get("Content-Range")) + "\""};
     }
     if (info.size != range->last - range->first + 1 &&
-        headers.Find("Content-Length").has_value()) {
+        (status != 206 || headers.Find("Content-Length").has_value())) {
       return Rejection{ErrorClass::kCorrupted, ErrorCode::kDataLoss,
                        "Content-Length and Content-Range disagree"};
     }

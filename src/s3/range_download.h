@@ -25,8 +25,9 @@ class RangeDownload final : public ResponseObserver {
   void Prepare(HttpHeaders& headers, Destination& destination);
 
   // Checks the head of a reply: a 206 must be exactly the range asked for, of
-  // the pinned version and of an unchanged size. A 200 means the server
-  // ignored Range; it is taken only if the object ends within the range.
+  // the pinned version and of an unchanged size, and so must a 200 that has a
+  // Content-Range. Any other 200 means the server ignored Range; it is taken
+  // only if the object ends within the range.
   BodyPlan OnHead(int status, const HttpHeaders& headers) noexcept override;
 
   // Accounts for a reply, whole or broken. `failure` is what Classify said; the

@@ -124,6 +124,15 @@ Result<T> S3ObjectStore::Checked(Result<T> parsed, const std::string& operation,
                              parsed.error().message()));
 }
 
+Error S3ObjectStore::Replaced(const std::string& key,
+                              const ETag& wanted) const {
+  Error::Detail detail;
+  detail.message = client_.endpoint().Uri(key) +
+                   ": the object is no longer version " + wanted.value;
+  detail.key = key;
+  return Error(ErrorCode::kPreconditionFailed, std::move(detail));
+}
+
 Future<ObjectInfo> S3ObjectStore::Head(HeadRequest request) {
   return Start(&S3ObjectStore::RunHead, std::move(request), kDefaultDeadline);
 }
@@ -193,7 +202,13 @@ Task<Result<ObjectInfo>> S3ObjectStore::HeadPinned(std::string key,
   Task<S3Outcome> execution = client_.Execute(std::move(request), context);
   S3Outcome outcome = co_await std::move(execution);
   if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
-  co_return ParseObjectHeaders(key, outcome.response.headers);
+  ObjectInfo info = ParseObjectHeaders(key, outcome.response.headers);
+  // rclone's `serve s3` does not look at If-Match.
+  if (!if_match.empty() && !info.etag.empty() &&
+      !SameETag(info.etag.value, if_match.value)) {
+    co_return Fail(Replaced(key, if_match));
+  }
+  co_return info;
 }
 
 Task<Result<GetResult>> S3ObjectStore::RunGet(GetRequest request,

@@ -88,6 +88,9 @@ class S3ObjectStore final : public ObjectStore {
                                                CallContext context);
   Task<Result<ListResult>> RunList(ListRequest request, CallContext context);
 
+  Error Replaced(const std::string& key, const ETag& wanted) const;
+
+  // Checks `if_match` itself too.
   Task<Result<ObjectInfo>> HeadPinned(std::string key, ETag if_match,
                                       std::string version_id,
                                       CallContext context);

@@ -304,6 +304,26 @@ TEST_F(Download, AServerThatIgnoresRange) {
   EXPECT_EQ(*buffer_, "-----");
 }
 
+// rclone's `serve s3` answers like this.
+TEST_F(Download, A200WithTheRangeAskedForIsAPartialAnswer) {
+  transport_.Add({200, Part(4, 6, 10), "456"});
+  EXPECT_FALSE(Get(4, 3).failure.has_value());
+  EXPECT_EQ(*buffer_, "456");
+  EXPECT_EQ(download_->received(), 3u);
+  EXPECT_EQ(download_->info().size, 10u);
+
+  transport_.Add({200, Part(4, 9, 10), "45", TransportFailure::kBroken});
+  transport_.Add({200, Part(6, 9, 10, "e2"), "6789"});
+  EXPECT_EQ(Get(4, 6).failure->error.code(), ErrorCode::kStale);
+  EXPECT_EQ(*buffer_, "45----");
+
+  HttpHeaders whole_body = Part(4, 6, 10);
+  whole_body.Set("Content-Length", "10");
+  for (int i = 0; i < 3; ++i) transport_.Add({200, whole_body, "0123456789"});
+  EXPECT_EQ(Get(4, 3).failure->error.code(), ErrorCode::kDataLoss);
+  EXPECT_EQ(*buffer_, "---");
+}
+
 TEST_F(Download, AShortObjectIsASuccess) {
   transport_.Add({206, Part(90, 99, 100), "0123456789"});
   EXPECT_FALSE(Get(90, 50).failure.has_value());
