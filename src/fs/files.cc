@@ -165,9 +165,11 @@ Task<Result<Payload>> FileSystem::Impl::Read(std::shared_ptr<Handle> handle,
         handle->stream_etag != file->base->etag) {
       handle->stream_key = file->base->key;
       handle->stream_etag = file->base->etag;
+      ReadStreamOptions stream_options;
+      stream_options.clock = &context.clock;
       handle->stream = std::make_shared<ReadStream>(
           context.store, context.strand, context.budget, context.slabs,
-          *file->base, ReadStreamOptions{});
+          *file->base, stream_options);
     }
     std::shared_ptr<ReadStream> stream = handle->stream;
     Result<Payload> read = co_await stream->Read(offset, size);

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "common/clock.h"
 #include "common/memory_budget.h"
 #include "common/slab_pool.h"
 
@@ -35,6 +36,7 @@ struct BlockMemory {
 struct Fetch {
   std::uint64_t stream_id = 0;  // 0: a random read
   bool caught_up = false;       // a reader has waited for it
+  SteadyTime sent{};            // where the stream has a clock
   bool done = false;
   std::optional<Error> error;
   std::stop_source stop;

@@ -25,6 +25,8 @@ constexpr std::uint64_t kKeptBehind = 4ull << 20;
 // Ranges a window is cut into, so that this many are on the wire while it
 // grows.
 constexpr std::uint64_t kRangesPerWindow = 8;
+// A stream begins with this many of its first ranges.
+constexpr std::uint64_t kFirstWindowRanges = 4;
 
 std::uint64_t RoundDown(std::uint64_t n, std::uint64_t unit) {
   return n / unit * unit;
@@ -95,6 +97,7 @@ struct ReadStream::State {
   static void Cover(const Ptr& state, const SequentialStream& stream,
                     std::uint64_t begin, std::uint64_t end);
   static void ReadAhead(const Ptr& state, SequentialStream& stream);
+  static void Widen(const Ptr& state, Fetch& fetch, std::uint64_t stream_id);
   static bool FetchRandom(const Ptr& state, std::uint64_t begin,
                           std::uint64_t end);
   static Task<Result<Reservation>> AwaitBudget(Ptr state, std::uint64_t bytes);
@@ -130,6 +133,9 @@ void ReadStream::State::StartFetch(const Ptr& state,
                                    Destination destination) {
   RequestOptions request;
   request.stop = fetch->stop.get_token();
+  if (state->options.clock != nullptr) {
+    fetch->sent = state->options.clock->Now();
+  }
   if (fetch->stream_id != 0) ++state->ranges_in_flight;
   Spawn<Result<std::uint64_t>>(
       state->strand,
@@ -240,6 +246,21 @@ void ReadStream::State::ReadAhead(const Ptr& state, SequentialStream& stream) {
   stream.ahead_end = std::max(stream.ahead_end, from);
 }
 
+// Doubles the window of a stream whose reader waits for a slow range.
+void ReadStream::State::Widen(const Ptr& state, Fetch& fetch,
+                              std::uint64_t stream_id) {
+  SequentialStream* stream = state->detector.Find(stream_id);
+  if (stream == nullptr || fetch.caught_up || fetch.stream_id != stream_id ||
+      (state->options.clock != nullptr &&
+       state->options.clock->Now() - fetch.sent < state->options.slow_range)) {
+    return;
+  }
+  fetch.caught_up = true;
+  stream->window =
+      std::min(2 * stream->window, state->options.max_window_bytes);
+  ReadAhead(state, *stream);
+}
+
 // A random read, widened where memory allows. False: no memory at once.
 bool ReadStream::State::FetchRandom(const Ptr& state, std::uint64_t begin,
                                     std::uint64_t end) {
@@ -332,7 +353,8 @@ Task<Result<Payload>> ReadStream::State::Read(Ptr state, std::uint64_t offset,
     if (access.started) {
       stream.window = std::min(
           state->options.max_window_bytes,
-          4 * std::max<std::uint64_t>(1, state->options.first_range_bytes));
+          kFirstWindowRanges *
+              std::max<std::uint64_t>(1, state->options.first_range_bytes));
     }
     if (stream.next > kKeptBehind) {
       state->table.DropBehind(stream.id, stream.next - kKeptBehind);
@@ -367,19 +389,13 @@ Task<Result<Payload>> ReadStream::State::Read(Ptr state, std::uint64_t offset,
     const std::shared_ptr<Fetch> fetch = block->fetch;
     if (!fetch->done) {
       // The reader is faster than the window: widen it, once per range.
-      SequentialStream* stream = state->detector.Find(stream_id);
-      if (stream != nullptr && !access.started && !fetch->caught_up &&
-          fetch->stream_id == stream_id) {
-        fetch->caught_up = true;
-        stream->window =
-            std::min(2 * stream->window, state->options.max_window_bytes);
-        ReadAhead(state, *stream);
-      }
+      if (!access.started) Widen(state, *fetch, stream_id);
       // ReadAhead may have ended the fetch, where the store answers at once.
       if (!fetch->done) {
         Future<void> ended = fetch->Wait();
         Result<void> r = co_await std::move(ended);
         (void)r;
+        if (!state->closed) Widen(state, *fetch, stream_id);
       }
       if (state->closed) co_return Fail(Closed(key));
     }

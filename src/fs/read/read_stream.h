@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "common/clock.h"
 #include "common/memory_budget.h"
 #include "common/slab_pool.h"
 #include "common/task.h"
@@ -23,6 +24,13 @@ struct ReadStreamOptions {
   int max_streams = 4;
   // Read-ahead requests on the wire; what a reader waits for comes on top.
   int max_ranges_in_flight = 8;
+  // The window grows only while ranges take at least this long: where the
+  // store answers faster, a reader that waits is short of CPU, not of requests
+  // on the wire, and more memory in flight only drives the bytes out of the
+  // CPU's cache before they are copied on. Without a clock every range counts
+  // as slow.
+  const Clock* clock = nullptr;
+  Duration slow_range = std::chrono::milliseconds(10);
 };
 
 // Lives on the strand. May be destroyed while reads are awaited: they finish
