@@ -10,6 +10,7 @@ namespace ckptfs {
 
 Result<S3Request> BuildCopy(const CopyRequest& request,
                             const std::string& bucket);
+// Without an ETag where the reply names none.
 Result<PutResult> ParseCopy(const HttpResponse& response);
 
 Result<S3Request> BuildUploadPartCopy(const UploadPartCopyRequest& request,

@@ -118,7 +118,6 @@ Result<PutResult> ParseCompleteMultipart(const HttpResponse& response) {
   CKPTFS_ASSIGN_OR_RETURN(XmlElement xml, ParseXml(response.body));
   PutResult out = ParsePut(response);
   out.etag = ParseETag(xml.ChildText("ETag"));
-  if (out.etag.empty()) return Bad("no ETag");
   return out;
 }
 
@@ -170,12 +169,12 @@ Result<ListPartsResult> ParseListParts(const HttpResponse& response) {
   return out;
 }
 
-S3Request BuildListUploads(const ListUploadsRequest& request) {
+S3Request BuildListUploads(const ListUploadsRequest& request, bool encoded) {
   S3Request r;
   r.operation = "list uploads in";
   r.method = "GET";
   r.query.emplace_back("uploads", "");
-  r.query.emplace_back("encoding-type", "url");
+  if (encoded) r.query.emplace_back("encoding-type", "url");
   r.query.emplace_back("max-uploads", "1000");
   if (!request.prefix.empty()) r.query.emplace_back("prefix", request.prefix);
   if (!request.key_marker.empty()) {
@@ -187,7 +186,8 @@ S3Request BuildListUploads(const ListUploadsRequest& request) {
   return r;
 }
 
-Result<ListUploadsResult> ParseListUploads(const HttpResponse& response) {
+Result<ListUploadsResult> ParseListUploads(const HttpResponse& response,
+                                           bool* unclear) {
   CKPTFS_ASSIGN_OR_RETURN(XmlElement xml, ParseXml(response.body));
   if (xml.name != "ListMultipartUploadsResult") {
     return Bad("not a ListMultipartUploadsResult");
@@ -197,8 +197,11 @@ Result<ListUploadsResult> ParseListUploads(const HttpResponse& response) {
     return encoded ? UriDecode(text) : std::string(text);
   };
   ListUploadsResult out;
+  *unclear = false;
   for (const XmlElement& e : xml.children) {
     if (e.name != "Upload") continue;
+    *unclear = *unclear || (!encoded && e.ChildText("Key").find('%') !=
+                                            std::string_view::npos);
     ListUploadsResult::Upload upload;
     upload.upload.key = decode(e.ChildText("Key"));
     upload.upload.upload_id = e.ChildText("UploadId");

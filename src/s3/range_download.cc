@@ -44,14 +44,14 @@ std::optional<ContentRange> ParseContentRange(std::string_view text) {
   return r;
 }
 
+}  // namespace
+
 std::string_view Unquoted(std::string_view etag) {
   if (etag.size() >= 2 && etag.front() == '"' && etag.back() == '"') {
     return etag.substr(1, etag.size() - 2);
   }
   return etag;
 }
-
-}  // namespace
 
 bool SameETag(std::string_view a, std::string_view b) {
   return Unquoted(a) == Unquoted(b);

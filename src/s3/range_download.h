@@ -67,6 +67,9 @@ class RangeDownload final : public ResponseObserver {
   std::optional<Rejection> rejection_;  // of the current attempt
 };
 
+// An ETag as some stores want it.
+std::string_view Unquoted(std::string_view etag);
+
 // True if both name the same generation; some stores leave the quotes out.
 bool SameETag(std::string_view a, std::string_view b);
 

@@ -149,7 +149,12 @@ Task<S3Outcome> S3Client::Execute(S3Request given, CallContext context) {
     }
     maybe_executed = maybe_executed || MaybeExecuted(error_class);
     const std::optional<Duration> delay = retry.NextDelay(*outcome.failure);
-    if (!delay.has_value()) co_return outcome;
+    if (!delay.has_value()) {
+      // radosgw answers 500 for good to a Complete that it has already done.
+      outcome.reconcile = error_class == ErrorClass::kTransient &&
+                          request.idempotency == Idempotency::kReconcile;
+      co_return outcome;
+    }
     if (clock_.Now() + *delay >= context.deadline) {
       outcome.failure = DeadlineExceeded(request, outcome.failure);
       co_return outcome;

@@ -24,11 +24,6 @@ constexpr std::chrono::seconds kSlowDeadline{15 * 60};
 
 constexpr std::size_t kSingleDeletesAtOnce = 16;
 
-std::string NonceOf(const UserMetadata& metadata) {
-  const auto it = metadata.find(kNonceMetadataName);
-  return it != metadata.end() ? it->second : std::string();
-}
-
 }  // namespace
 
 // One running operation: counts it, and joins the caller's stop token with the
@@ -122,15 +117,6 @@ Result<T> S3ObjectStore::Checked(Result<T> parsed, const std::string& operation,
   request.key = key;
   return Fail(MalformedReply(request, response, client_.endpoint(),
                              parsed.error().message()));
-}
-
-Error S3ObjectStore::Replaced(const std::string& key,
-                              const ETag& wanted) const {
-  Error::Detail detail;
-  detail.message = client_.endpoint().Uri(key) +
-                   ": the object is no longer version " + wanted.value;
-  detail.key = key;
-  return Error(ErrorCode::kPreconditionFailed, std::move(detail));
 }
 
 Future<ObjectInfo> S3ObjectStore::Head(HeadRequest request) {
@@ -249,8 +235,29 @@ Task<Result<PutResult>> S3ObjectStore::RunPut(PutRequest request,
   const std::uint64_t size = request.payload.size();
   Result<S3Request> put = BuildPut(request);
   CKPTFS_CO_RETURN_IF_ERROR(put);
-  Task<S3Outcome> execution = client_.Execute(*std::move(put), context);
+  const ETag if_match = request.condition.if_match;
+  std::optional<S3Request> bare;
+  if (!if_match.empty()) {
+    bare = *put;
+    bare->headers.Set("If-Match", std::string(Unquoted(if_match.value)));
+  }
+  const bool bare_first = bare.has_value() && bare_if_match_;
+  S3Request first = bare_first ? *std::move(bare) : *std::move(put);
+  Task<S3Outcome> execution = client_.Execute(std::move(first), context);
   S3Outcome outcome = co_await std::move(execution);
+  if (bare.has_value() && !bare_first && outcome.failure.has_value() &&
+      !outcome.reconcile && outcome.failure->error.http_status() == 412) {
+    // radosgw compares If-Match of PutObject, quotes and all, with an ETag
+    // that it keeps without quotes. The repetition is as conditional.
+    Task<Result<ObjectInfo>> look =
+        HeadPinned(request.key, if_match, std::string(), context);
+    Result<ObjectInfo> head = co_await std::move(look);
+    if (head.has_value()) {
+      Task<S3Outcome> again = client_.Execute(*std::move(bare), context);
+      outcome = co_await std::move(again);
+      if (!outcome.failure.has_value()) bare_if_match_ = true;
+    }
+  }
   if (!outcome.failure.has_value()) co_return ParsePut(outcome.response);
   if (!outcome.reconcile) co_return Fail(outcome.failure->error);
   Task<Result<PutResult>> settling =
@@ -291,6 +298,11 @@ Task<Result<CompletedPart>> S3ObjectStore::RunUploadPartCopy(
   Task<S3Outcome> execution = client_.Execute(*std::move(copy), context);
   S3Outcome outcome = co_await std::move(execution);
   if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
+  // radosgw ignores the condition on the source of a part.
+  Task<Result<void>> check =
+      CheckStill(request.source_key, request.source_if_match, context);
+  Result<void> still = co_await std::move(check);
+  CKPTFS_CO_RETURN_IF_ERROR(still);
   co_return Checked(ParseUploadPartCopy(request, outcome.response),
                     "copy into part of", request.upload.key, outcome.response);
 }
@@ -299,60 +311,30 @@ Task<Result<PutResult>> S3ObjectStore::RunComplete(
     CompleteMultipartRequest request, CallContext context) {
   Result<S3Request> complete = BuildCompleteMultipart(request);
   CKPTFS_CO_RETURN_IF_ERROR(complete);
-  Task<S3Outcome> execution = client_.Execute(*std::move(complete), context);
-  S3Outcome outcome = co_await std::move(execution);
-  if (!outcome.failure.has_value()) {
-    co_return Checked(ParseCompleteMultipart(outcome.response),
-                      "complete upload of", request.upload.key,
-                      outcome.response);
-  }
-  if (!outcome.reconcile) co_return Fail(outcome.failure->error);
   std::optional<std::uint64_t> size = 0;
   for (const CompletedPart& part : request.parts) {
     // A caller that resumed an upload may not know the sizes.
     if (part.size == 0) size.reset();
     if (size.has_value()) *size += part.size;
   }
+  Task<S3Outcome> execution = client_.Execute(*std::move(complete), context);
+  S3Outcome outcome = co_await std::move(execution);
+  if (!outcome.failure.has_value()) {
+    Result<PutResult> done =
+        Checked(ParseCompleteMultipart(outcome.response), "complete upload of",
+                request.upload.key, outcome.response);
+    if (done.has_value() && done->etag.empty()) {
+      Task<Result<PutResult>> looking =
+          LookForETag(request.upload.key, request.nonce, size, context);
+      done = co_await std::move(looking);
+    }
+    co_return done;
+  }
+  if (!outcome.reconcile) co_return Fail(outcome.failure->error);
   Task<Result<PutResult>> settling = Settle(request.upload.key, request.nonce,
                                             size, *outcome.failure, context);
   Result<PutResult> settled = co_await std::move(settling);
   co_return settled;
-}
-
-Task<Result<PutResult>> S3ObjectStore::Settle(std::string key,
-                                              std::string nonce,
-                                              std::optional<std::uint64_t> size,
-                                              S3Failure failure,
-                                              CallContext context) {
-  if (nonce.empty()) {
-    co_return Fail(failure.error.WithContext(
-        "the reply to an earlier attempt was lost, so this may be the echo of "
-        "its success"));
-  }
-  Task<Result<ObjectInfo>> look =
-      HeadPinned(key, ETag(), std::string(), context);
-  Result<ObjectInfo> head = co_await std::move(look);
-  if (!head.has_value()) {
-    if (head.error().code() == ErrorCode::kNotFound) {
-      co_return Fail(failure.error);
-    }
-    co_return Fail(head.error().WithContext(
-        "looking for the outcome of a write whose reply was lost"));
-  }
-  if (NonceOf(head->metadata) == nonce &&
-      (!size.has_value() || *size == head->size)) {
-    co_return PutResult{head->etag, head->version_id};
-  }
-  if (failure.error_class != ErrorClass::kGone) co_return Fail(failure.error);
-  Error::Detail detail;
-  detail.message = client_.endpoint().Uri(key) +
-                   ": the upload is gone and the object is another writer's, "
-                   "so this write was completed and then replaced, or aborted";
-  detail.http_status = failure.error.http_status();
-  detail.s3_code = failure.error.s3_code();
-  detail.request_id = failure.error.request_id();
-  detail.key = key;
-  co_return Fail(Error(ErrorCode::kConflict, std::move(detail)));
 }
 
 Task<Result<void>> S3ObjectStore::RunAbort(AbortMultipartRequest request,
@@ -383,29 +365,49 @@ Task<Result<ListPartsResult>> S3ObjectStore::RunListParts(
 
 Task<Result<ListUploadsResult>> S3ObjectStore::RunListUploads(
     ListUploadsRequest request, CallContext context) {
-  S3Request list = BuildListUploads(request);
-  Task<S3Outcome> execution = client_.Execute(std::move(list), context);
-  S3Outcome outcome = co_await std::move(execution);
-  if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
-  co_return Checked(ParseListUploads(outcome.response), "list uploads in", "",
-                    outcome.response);
+  for (bool encoded = true;; encoded = false) {
+    S3Request list = BuildListUploads(request, encoded);
+    Task<S3Outcome> execution = client_.Execute(std::move(list), context);
+    S3Outcome outcome = co_await std::move(execution);
+    if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
+    bool unclear = false;
+    Result<ListUploadsResult> page =
+        Checked(ParseListUploads(outcome.response, &unclear), "list uploads in",
+                "", outcome.response);
+    if (!page.has_value() || !unclear || !encoded) co_return page;
+  }
 }
 
 Task<Result<PutResult>> S3ObjectStore::RunCopy(CopyRequest request,
                                                CallContext context) {
   Result<S3Request> copy = BuildCopy(request, client_.endpoint().bucket());
   CKPTFS_CO_RETURN_IF_ERROR(copy);
-  Task<S3Outcome> execution = client_.Execute(*std::move(copy), context);
-  S3Outcome outcome = co_await std::move(execution);
-  if (!outcome.failure.has_value()) {
-    co_return Checked(ParseCopy(outcome.response), "copy to", request.key,
-                      outcome.response);
-  }
-  if (!outcome.reconcile) co_return Fail(outcome.failure->error);
   std::string nonce;
   if (request.replace_attributes.has_value()) {
     nonce = NonceOf(request.replace_attributes->metadata);
   }
+  Task<S3Outcome> execution = client_.Execute(*std::move(copy), context);
+  S3Outcome outcome = co_await std::move(execution);
+  if (!outcome.failure.has_value()) {
+    Result<PutResult> done = Checked(ParseCopy(outcome.response), "copy to",
+                                     request.key, outcome.response);
+    if (done.has_value() && done->etag.empty()) {
+      Task<Result<PutResult>> looking =
+          LookForETag(request.key, nonce, std::nullopt, context);
+      done = co_await std::move(looking);
+    }
+    // radosgw ignores the condition on the source. The ETag of most copies is
+    // that of the source; not that of what was uploaded in parts.
+    if (done.has_value() && request.source_key != request.key &&
+        !SameETag(done->etag.value, request.source_if_match.value)) {
+      Task<Result<void>> check =
+          CheckStill(request.source_key, request.source_if_match, context);
+      Result<void> still = co_await std::move(check);
+      CKPTFS_CO_RETURN_IF_ERROR(still);
+    }
+    co_return done;
+  }
+  if (!outcome.reconcile) co_return Fail(outcome.failure->error);
   Task<Result<PutResult>> settling =
       Settle(request.key, nonce, std::nullopt, *outcome.failure, context);
   Result<PutResult> settled = co_await std::move(settling);

@@ -88,6 +88,7 @@ class S3ObjectStore final : public ObjectStore {
                                                CallContext context);
   Task<Result<ListResult>> RunList(ListRequest request, CallContext context);
 
+  static std::string NonceOf(const UserMetadata& metadata);
   Error Replaced(const std::string& key, const ETag& wanted) const;
 
   // Checks `if_match` itself too.
@@ -99,6 +100,13 @@ class S3ObjectStore final : public ObjectStore {
   Task<Result<PutResult>> Settle(std::string key, std::string nonce,
                                  std::optional<std::uint64_t> size,
                                  S3Failure failure, CallContext context);
+  // The result of a write that succeeded without telling its ETag.
+  Task<Result<PutResult>> LookForETag(std::string key, std::string nonce,
+                                      std::optional<std::uint64_t> size,
+                                      CallContext context);
+  // Fails if `key` exists and is not `wanted`.
+  Task<Result<void>> CheckStill(std::string key, ETag wanted,
+                                CallContext context);
   // Deletes one by one, several at a time.
   Task<Result<void>> DeleteSingly(std::vector<std::string> keys,
                                   DeleteManyResult* result,
@@ -113,6 +121,8 @@ class S3ObjectStore final : public ObjectStore {
   std::stop_source stop_;
   // The endpoint has answered DeleteObjects with "not implemented".
   std::atomic<bool> deletes_singly_{false};
+  // The endpoint takes If-Match on PutObject without quotes only.
+  std::atomic<bool> bare_if_match_{false};
 
   std::mutex mu_;  // leaf
   std::condition_variable idle_;

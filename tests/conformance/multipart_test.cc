@@ -42,7 +42,9 @@ TEST_P(Multipart, PartsInAnyOrderMakeTheObject) {
   auto head = Head(Key("mp"));
   ASSERT_TRUE(head.has_value()) << head.error().ToString();
   EXPECT_EQ(head->size, one.size() + two.size() + three.size());
-  EXPECT_EQ(head->etag, done->etag);
+  if (traits().complete_tells_etag) {
+    EXPECT_EQ(head->etag, done->etag);
+  }
   EXPECT_EQ(head->metadata.at(kNonceMetadataName), "n-1");
   EXPECT_EQ(head->metadata.at("a"), "b");
   const std::string whole = one + two + three;
@@ -54,6 +56,7 @@ TEST_P(Multipart, PartsInAnyOrderMakeTheObject) {
 }
 
 TEST_P(Multipart, PartNumbersMayHaveGaps) {
+  REQUIRE_TRAIT(part_gaps);
   auto upload = Create(Key("gap"));
   auto p2 = Upload(upload, 2, Pattern(kMinPart, 1));
   auto p9000 = Upload(upload, 9000, "tail");
@@ -63,6 +66,7 @@ TEST_P(Multipart, PartNumbersMayHaveGaps) {
 }
 
 TEST_P(Multipart, AReplacedPartCounts) {
+  REQUIRE_TRAIT(parts_replaceable);
   auto upload = Create(Key("rep"));
   Upload(upload, 1, Pattern(kMinPart, 1));
   auto p1 = Upload(upload, 1, "the last one wins");

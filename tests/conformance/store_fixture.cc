@@ -35,8 +35,21 @@ StoreTraits TraitsOf(const std::string& flavor) {
     t.complete_after_abort = false;
     t.list_uploads = false;
     t.list_parts_paging = false;
+  } else if (flavor == "radosgw") {
+    // radosgw 16.2.15 takes If-Match and If-None-Match on PutObject; it ignores
+    // them on CompleteMultipartUpload and CopyObject.
+    t.conditional_complete = false;
+    t.conditional_copy = false;
+    // Its Complete of an aborted upload is a 500 for good ("This multipart
+    // completion is already in progress").
+    t.complete_after_abort = false;
   } else if (flavor == "rclone") {
-    // rclone serve s3 (gofakes3) maps keys to files.
+    // rclone 1.75 serve s3 (gofakes3) maps keys to files. Parts go to the file
+    // as they come: none may be missing or come twice. Complete tells an ETag
+    // "<md5>-<parts>" that HEAD and GET do not know: theirs is another.
+    t.part_gaps = false;
+    t.parts_replaceable = false;
+    t.complete_tells_etag = false;
     t.conditional_put = false;
     t.conditional_complete = false;
     t.conditional_copy = false;

@@ -31,6 +31,9 @@ struct StoreTraits {
   bool etag_changes = true;         // with the content
   bool key_and_prefix = true;       // an object may also be a "directory"
   bool abort_is_idempotent = true;
+  bool part_gaps = true;             // part numbers need not be consecutive
+  bool parts_replaceable = true;     // a part may be uploaded again
+  bool complete_tells_etag = true;   // the one that HEAD tells
   bool complete_after_abort = true;  // answers NoSuchUpload
   bool copy_replaces_metadata = true;
 };

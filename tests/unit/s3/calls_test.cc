@@ -118,14 +118,17 @@ TEST(MultipartCalls, ReadsPages) {
   EXPECT_EQ(parts->parts[0].size, 10u);
   EXPECT_EQ(parts->next_part_number_marker, 3);
 
+  bool unclear = true;
   const auto uploads = ParseListUploads(
       Reply("<ListMultipartUploadsResult><EncodingType>url</EncodingType>"
             "<Upload><Key>a+b%2F</Key><UploadId>u</UploadId><Initiated>"
             "2013-05-24T00:00:00Z</Initiated></Upload>"
-            "</ListMultipartUploadsResult>"));
+            "</ListMultipartUploadsResult>"),
+      &unclear);
   ASSERT_TRUE(uploads.has_value());
   EXPECT_EQ(uploads->uploads[0].upload.key, "a b/");
   EXPECT_FALSE(uploads->truncated);
+  EXPECT_FALSE(unclear);
 
   EXPECT_EQ(ParseListParts(Reply("<ListPartsResult><Part/></ListPartsResult>"))
                 .error()
