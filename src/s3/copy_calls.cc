@@ -49,7 +49,8 @@ Result<PutResult> ParseCopy(const HttpResponse& response) {
 }
 
 Result<S3Request> BuildUploadPartCopy(const UploadPartCopyRequest& request,
-                                      const std::string& bucket) {
+                                      const std::string& bucket,
+                                      bool encode_twice) {
   S3Request r;
   r.operation = "copy into part " + std::to_string(request.part_number) + " of";
   r.method = "PUT";
@@ -66,7 +67,10 @@ Result<S3Request> BuildUploadPartCopy(const UploadPartCopyRequest& request,
   }
   r.query.emplace_back("partNumber", std::to_string(request.part_number));
   r.query.emplace_back("uploadId", request.upload.upload_id);
-  AddSource(bucket, request.source_key, request.source_if_match, r.headers);
+  AddSource(
+      bucket,
+      encode_twice ? UriEncode(request.source_key, true) : request.source_key,
+      request.source_if_match, r.headers);
   r.headers.Set("x-amz-copy-source-range",
                 "bytes=" + std::to_string(request.offset) + "-" +
                     std::to_string(request.offset + request.length - 1));

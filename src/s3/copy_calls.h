@@ -13,8 +13,10 @@ Result<S3Request> BuildCopy(const CopyRequest& request,
 // Without an ETag where the reply names none.
 Result<PutResult> ParseCopy(const HttpResponse& response);
 
+// `encode_twice`: for servers that decode the name of the source twice.
 Result<S3Request> BuildUploadPartCopy(const UploadPartCopyRequest& request,
-                                      const std::string& bucket);
+                                      const std::string& bucket,
+                                      bool encode_twice);
 Result<CompletedPart> ParseUploadPartCopy(const UploadPartCopyRequest& request,
                                           const HttpResponse& response);
 

@@ -292,11 +292,28 @@ Task<Result<CompletedPart>> S3ObjectStore::RunUploadPart(
 
 Task<Result<CompletedPart>> S3ObjectStore::RunUploadPartCopy(
     UploadPartCopyRequest request, CallContext context) {
+  Task<Result<SourceDecoding>> asking = DecodingOf(request.source_key, context);
+  Result<SourceDecoding> decoding = co_await std::move(asking);
+  CKPTFS_CO_RETURN_IF_ERROR(decoding);
+  const std::string& bucket = client_.endpoint().bucket();
   Result<S3Request> copy =
-      BuildUploadPartCopy(request, client_.endpoint().bucket());
+      BuildUploadPartCopy(request, bucket, *decoding != SourceDecoding::kOnce);
   CKPTFS_CO_RETURN_IF_ERROR(copy);
   Task<S3Outcome> execution = client_.Execute(*std::move(copy), context);
   S3Outcome outcome = co_await std::move(execution);
+  if (*decoding == SourceDecoding::kUnknown) {
+    if (!outcome.failure.has_value()) {
+      source_decoding_ = SourceDecoding::kTwice;
+    } else {
+      if (outcome.failure->error.s3_code() == "NoSuchKey") {
+        source_decoding_ = SourceDecoding::kOnce;
+      }
+      Result<S3Request> once = BuildUploadPartCopy(request, bucket, false);
+      CKPTFS_CO_RETURN_IF_ERROR(once);
+      Task<S3Outcome> again = client_.Execute(*std::move(once), context);
+      outcome = co_await std::move(again);
+    }
+  }
   if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
   // radosgw ignores the condition on the source of a part.
   Task<Result<void>> check =

@@ -107,6 +107,12 @@ class S3ObjectStore final : public ObjectStore {
   // Fails if `key` exists and is not `wanted`.
   Task<Result<void>> CheckStill(std::string key, ETag wanted,
                                 CallContext context);
+  // radosgw decodes the source of UploadPartCopy twice: it takes "a%2520b" for
+  // "a b". Of a key without '%' that makes the same.
+  enum class SourceDecoding { kUnknown, kOnce, kTwice };
+  // kUnknown: naming `key` encoded twice finds out; no other object has the
+  // name that a server which decodes once reads then.
+  Task<Result<SourceDecoding>> DecodingOf(std::string key, CallContext context);
   // Deletes one by one, several at a time.
   Task<Result<void>> DeleteSingly(std::vector<std::string> keys,
                                   DeleteManyResult* result,
@@ -123,6 +129,7 @@ class S3ObjectStore final : public ObjectStore {
   std::atomic<bool> deletes_singly_{false};
   // The endpoint takes If-Match on PutObject without quotes only.
   std::atomic<bool> bare_if_match_{false};
+  std::atomic<SourceDecoding> source_decoding_{SourceDecoding::kUnknown};
 
   std::mutex mu_;  // leaf
   std::condition_variable idle_;

@@ -2,6 +2,7 @@
 #include <optional>
 #include <utility>
 
+#include "s3/uri.h"
 #include "store/s3_object_store.h"
 
 namespace ckptfs {
@@ -92,6 +93,36 @@ Task<Result<void>> S3ObjectStore::CheckStill(std::string key, ETag wanted,
     co_return Fail(head.error());
   }
   co_return Result<void>();
+}
+
+Task<Result<S3ObjectStore::SourceDecoding>> S3ObjectStore::DecodingOf(
+    std::string key, CallContext context) {
+  if (key.find('%') == std::string::npos) co_return SourceDecoding::kOnce;
+  const SourceDecoding known = source_decoding_;
+  if (known != SourceDecoding::kUnknown) co_return known;
+  const std::string twin = UriEncode(key, true);
+  // No object has a name that is too long.
+  if (twin.size() > 1024) co_return SourceDecoding::kUnknown;
+  Task<Result<ObjectInfo>> look =
+      HeadPinned(twin, ETag(), std::string(), context);
+  Result<ObjectInfo> head = co_await std::move(look);
+  if (!head.has_value() && head.error().code() == ErrorCode::kNotFound) {
+    co_return SourceDecoding::kUnknown;
+  }
+  // Forbidden to look is what AWS and its like say of absent keys to those who
+  // may not list; they decode once.
+  if (!head.has_value() &&
+      head.error().code() == ErrorCode::kPermissionDenied) {
+    co_return SourceDecoding::kOnce;
+  }
+  if (!head.has_value()) co_return Fail(head.error());
+  Error::Detail detail;
+  detail.message = client_.endpoint().Uri(key) + ": next to " +
+                   client_.endpoint().Uri(twin) +
+                   ", the server may take one for the other as the source of "
+                   "a part; rename one of them";
+  detail.key = key;
+  co_return Fail(Error(ErrorCode::kUnsupported, std::move(detail)));
 }
 
 }  // namespace ckptfs

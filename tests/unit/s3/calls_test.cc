@@ -191,11 +191,11 @@ TEST(CopyCalls, PartRangesAreInclusive) {
   copy.source_key = "s";
   copy.offset = 100;
   copy.length = 50;
-  const auto r = BuildUploadPartCopy(copy, "bucket");
+  const auto r = BuildUploadPartCopy(copy, "bucket", false);
   ASSERT_TRUE(r.has_value());
   EXPECT_EQ(r->headers.Get("x-amz-copy-source-range"), "bytes=100-149");
   copy.length = 0;
-  EXPECT_FALSE(BuildUploadPartCopy(copy, "bucket").has_value());
+  EXPECT_FALSE(BuildUploadPartCopy(copy, "bucket", false).has_value());
 }
 
 TEST(DeleteCalls, KeysAreEscapedAndTheBodyIsDigested) {

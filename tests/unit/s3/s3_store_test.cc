@@ -217,5 +217,56 @@ TEST_F(S3Store, TheSourceOfACopyIsCheckedWhereTheServerDoesNot) {
   }
 }
 
+// radosgw 16 decodes the source of a part twice.
+TEST_F(S3Store, PartsOfASourceWithAPercentSignComeFromThatSource) {
+  UploadPartCopyRequest part;
+  part.upload = {"t", "id"};
+  part.part_number = 1;
+  part.source_key = "a%20b";
+  part.length = 5;
+  const std::string reply = "<CopyPartResult><ETag>p</ETag></CopyPartResult>";
+  const auto copy = [&] { return store_->UploadPartCopy(part).Get(); };
+  const auto source = [&] {
+    return std::string(seen().back().headers.Get("x-amz-copy-source"));
+  };
+  // Both readings name an object.
+  Answer(200, Object("other", "9"));
+  auto copied = copy();
+  ASSERT_FALSE(copied.has_value());
+  EXPECT_EQ(copied.error().code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(seen().back().url, "http://host:9/bucket/a%252520b");
+  // A server that decodes twice; known from then on.
+  Answer(404);
+  Answer(200, {}, reply);
+  ASSERT_TRUE(copy().has_value());
+  EXPECT_EQ(source(), "/bucket/a%252520b");
+  Answer(200, {}, reply);
+  ASSERT_TRUE(copy().has_value());
+  EXPECT_EQ(source(), "/bucket/a%252520b");
+  EXPECT_EQ(seen().size(), 4u);
+  part.source_key = "a b";
+  Answer(200, {}, reply);
+  ASSERT_TRUE(copy().has_value());
+  EXPECT_EQ(source(), "/bucket/a%20b");
+}
+
+TEST_F(S3Store, PartsOfASourceWithAPercentSignWhereNamesAreDecodedOnce) {
+  UploadPartCopyRequest part;
+  part.upload = {"t", "id"};
+  part.part_number = 1;
+  part.source_key = "a%20b";
+  part.length = 5;
+  const std::string reply = "<CopyPartResult><ETag>p</ETag></CopyPartResult>";
+  Answer(404);
+  Answer(404, {}, "<Error><Code>NoSuchKey</Code></Error>");
+  for (int i = 0; i < 2; ++i) {
+    Answer(200, {}, reply);
+    ASSERT_TRUE(store_->UploadPartCopy(part).Get().has_value());
+    EXPECT_EQ(seen().back().headers.Get("x-amz-copy-source"),
+              "/bucket/a%2520b");
+  }
+  EXPECT_EQ(seen().size(), 4u);
+}
+
 }  // namespace
 }  // namespace ckptfs
