@@ -94,9 +94,8 @@ std::uint64_t SendFile(const Settings& settings) {
   std::uint64_t done = 0;
   while (done < settings.bytes) {
     off_t from = static_cast<off_t>(done % kSourceBytes);
-    const std::uint64_t want =
-        std::min<std::uint64_t>(kSourceBytes - static_cast<std::size_t>(from),
-                                settings.bytes - done);
+    const std::uint64_t want = std::min<std::uint64_t>(
+        kSourceBytes - static_cast<std::size_t>(from), settings.bytes - done);
     const ssize_t n = ::sendfile(fd, source, &from, want);
     if (n <= 0) Die("sendfile");
     done += static_cast<std::uint64_t>(n);
@@ -113,8 +112,8 @@ bool IsPattern(std::uint64_t offset, const char* data, std::size_t size) {
     const std::uint64_t in_word = start % 8;
     const std::uint64_t word = ckptfs::s3server::PatternWord(start - in_word);
     const std::size_t n = std::min<std::size_t>(8 - in_word, size - at);
-    if (std::memcmp(data + at,
-                    reinterpret_cast<const char*>(&word) + in_word, n) != 0) {
+    if (std::memcmp(data + at, reinterpret_cast<const char*>(&word) + in_word,
+                    n) != 0) {
       return false;
     }
     at += n;
@@ -130,8 +129,7 @@ std::uint64_t Read(const Settings& settings, bool verify) {
     const ssize_t n = ::read(fd, block.data(), block.size());
     if (n < 0) Die("read");
     if (n == 0) break;
-    if (verify &&
-        !IsPattern(done, block.data(), static_cast<std::size_t>(n))) {
+    if (verify && !IsPattern(done, block.data(), static_cast<std::size_t>(n))) {
       errno = EIO;
       Die("the bytes are not the pattern");
     }

@@ -287,17 +287,18 @@ class ObjectStore {
 // environment variables, as the AWS tools do.
 struct S3StoreOptions {
   std::string bucket;
-  std::string region;        // AWS_REGION, AWS_DEFAULT_REGION, us-east-1
-  std::string endpoint_url;  // AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL; empty: AWS
-  std::string ca_file;       // PEM bundle; AWS_CA_BUNDLE; empty: the system's
+  std::string region;  // AWS_REGION, AWS_DEFAULT_REGION, us-east-1
+  std::string
+      endpoint_url;     // AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL; empty: AWS
+  std::string ca_file;  // PEM bundle; AWS_CA_BUNDLE; empty: the system's
   std::string access_key_id;  // all three or none; empty: AWS_ACCESS_KEY_ID ...
   std::string secret_access_key;
   std::string session_token;
   // Path style is taken for custom endpoints, virtual-host style for AWS,
   // unless this says otherwise.
   std::optional<bool> force_path_style;
-  int http_threads = 2;       // curl event loops
-  int max_connections = 64;   // requests on the wire at once; the rest queue
+  int http_threads = 2;      // curl event loops
+  int max_connections = 64;  // requests on the wire at once; the rest queue
 };
 
 // Opens a store on one bucket. Starts its threads; does not talk to the

@@ -28,16 +28,17 @@ inline tl::unexpected<Error> Fail(ErrorCode code, std::string message) {
 
 // Leaves the function with the error of `expr`, a Result<...>. In coroutines
 // use CKPTFS_CO_RETURN_IF_ERROR (common/task.h).
-#define CKPTFS_RETURN_IF_ERROR(expr)                       \
-  do {                                                     \
-    auto&& ckptfs_result = (expr);                         \
-    if (!ckptfs_result.has_value())                        \
+#define CKPTFS_RETURN_IF_ERROR(expr)                           \
+  do {                                                         \
+    auto&& ckptfs_result = (expr);                             \
+    if (!ckptfs_result.has_value())                            \
       return ::ckptfs::Fail(std::move(ckptfs_result).error()); \
   } while (false)
 
-#define CKPTFS_ASSIGN_OR_RETURN(lhs, expr) \
-  CKPTFS_ASSIGN_OR_RETURN_IMPL(CKPTFS_CONCAT(ckptfs_result_, __LINE__), lhs, expr)
-#define CKPTFS_ASSIGN_OR_RETURN_IMPL(tmp, lhs, expr)          \
-  auto tmp = (expr);                                          \
+#define CKPTFS_ASSIGN_OR_RETURN(lhs, expr)                                   \
+  CKPTFS_ASSIGN_OR_RETURN_IMPL(CKPTFS_CONCAT(ckptfs_result_, __LINE__), lhs, \
+                               expr)
+#define CKPTFS_ASSIGN_OR_RETURN_IMPL(tmp, lhs, expr)                   \
+  auto tmp = (expr);                                                   \
   if (!tmp.has_value()) return ::ckptfs::Fail(std::move(tmp).error()); \
   lhs = *std::move(tmp)

@@ -14,8 +14,8 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError, kOff };
 // "debug", "info", "warning", "error", "off".
 Result<LogLevel> ParseLogLevel(std::string_view name);
 
-// Process-wide; call before threads start. `file` empty: stderr. kInvalidArgument
-// if the file cannot be opened.
+// Process-wide; call before threads start. `file` empty: stderr.
+// kInvalidArgument if the file cannot be opened.
 Result<void> InitLogging(LogLevel level, const std::string& file);
 
 bool LogEnabled(LogLevel level);

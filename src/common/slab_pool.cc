@@ -12,7 +12,7 @@ Slab::~Slab() { munmap(data_, size_); }
 struct SlabPool::Shared {
   explicit Shared(std::size_t max) : max_idle(max) {}
   const std::size_t max_idle;
-  std::mutex mu;  // leaf
+  std::mutex mu;                            // leaf
   std::vector<std::unique_ptr<Slab>> idle;  // guarded by mu
   std::size_t outstanding = 0;              // guarded by mu
 };
@@ -38,15 +38,15 @@ std::shared_ptr<Slab> SlabPool::Acquire() {
     if (memory == MAP_FAILED) throw std::bad_alloc();
     slab = std::make_unique<Slab>(static_cast<std::byte*>(memory), kSlabBytes);
   }
-  return std::shared_ptr<Slab>(
-      slab.release(), [shared = shared_](Slab* returned) {
-        std::unique_ptr<Slab> owned(returned);
-        std::lock_guard lock(shared->mu);
-        --shared->outstanding;
-        if (shared->idle.size() < shared->max_idle) {
-          shared->idle.push_back(std::move(owned));
-        }
-      });
+  return std::shared_ptr<Slab>(slab.release(),
+                               [shared = shared_](Slab* returned) {
+                                 std::unique_ptr<Slab> owned(returned);
+                                 std::lock_guard lock(shared->mu);
+                                 --shared->outstanding;
+                                 if (shared->idle.size() < shared->max_idle) {
+                                   shared->idle.push_back(std::move(owned));
+                                 }
+                               });
 }
 
 std::size_t SlabPool::outstanding() const {

@@ -71,8 +71,8 @@ Task<Result<Entry>> FileSystem::Impl::SetAttributes(InodeNumber ino,
     if (file != nullptr) file->mtime_explicit = true;
   }
   inode->ctime = context.clock.WallNow();
-  if (file != nullptr && (change.mode || change.uid || change.gid ||
-                          change.mtime)) {
+  if (file != nullptr &&
+      (change.mode || change.uid || change.gid || change.mtime)) {
     publisher.AttributesChanged(file);
   }
   co_return Entry{names.AttributesOf(*inode), context.options.attribute_ttl};

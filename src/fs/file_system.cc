@@ -122,8 +122,8 @@ void FileSystem::MakeDirectory(Caller caller, InodeNumber parent,
 
 void FileSystem::RemoveDirectory(InodeNumber parent, std::string name,
                                  Reply<void> reply) {
-  Answer(impl_->context.strand,
-         impl_->RemoveDirectory(parent, std::move(name)), std::move(reply));
+  Answer(impl_->context.strand, impl_->RemoveDirectory(parent, std::move(name)),
+         std::move(reply));
 }
 
 void FileSystem::Unlink(InodeNumber parent, std::string name,
@@ -136,8 +136,8 @@ void FileSystem::Rename(InodeNumber parent, std::string name,
                         InodeNumber new_parent, std::string new_name,
                         unsigned flags, Reply<void> reply) {
   Answer(impl_->context.strand,
-         impl_->Rename(parent, std::move(name), new_parent,
-                       std::move(new_name), flags),
+         impl_->Rename(parent, std::move(name), new_parent, std::move(new_name),
+                       flags),
          std::move(reply));
 }
 
@@ -209,8 +209,7 @@ void FileSystem::Fsync(InodeNumber, HandleId handle, Reply<void> reply) {
     reply({});
     return;
   }
-  Answer(impl_->context.strand, impl_->Fsync((*found)->file),
-         std::move(reply));
+  Answer(impl_->context.strand, impl_->Fsync((*found)->file), std::move(reply));
 }
 
 void FileSystem::Release(InodeNumber, HandleId handle, Reply<void> reply) {
@@ -296,9 +295,8 @@ void FileSystem::SetXattr(InodeNumber ino, std::string name, std::string,
     return;
   }
   if (name != "user.ckptfs.changed") {
-    reply(Fail(ErrorCode::kUnsupported,
-               "extended attributes are not stored; " + name +
-                   " cannot be set"));
+    reply(Fail(ErrorCode::kUnsupported, "extended attributes are not stored; " +
+                                            name + " cannot be set"));
     return;
   }
   // Somebody wrote the object directly: the next lookup asks S3.

@@ -50,8 +50,8 @@ struct FileSystemOptions {
 // What fs is built from; all of it outlives the FileSystem.
 struct FileSystemParts {
   ObjectStore* store = nullptr;
-  Executor* strand = nullptr;     // everything here runs on it
-  Executor* work = nullptr;       // costly steps
+  Executor* strand = nullptr;  // everything here runs on it
+  Executor* work = nullptr;    // costly steps
   Clock* clock = nullptr;
   MemoryBudget* budget = nullptr;
   SlabPool* slabs = nullptr;

@@ -24,8 +24,7 @@ void FileSystem::Impl::LearnGroup(Handle& handle, pid_t tid) {
   // flush waits for this: /proc still knows it.
   auto learn = [](Impl* impl, std::shared_ptr<Handle> h,
                   pid_t thread) -> Task<void> {
-    Result<ProcessGroup> group =
-        co_await impl->context.oracle.GroupOf(thread);
+    Result<ProcessGroup> group = co_await impl->context.oracle.GroupOf(thread);
     if (group && group->known()) h->groups.insert(*group);
     --h->lookups_pending;
     h->lookup_ended.NotifyAll();
@@ -167,14 +166,16 @@ Task<Result<Payload>> FileSystem::Impl::Read(std::shared_ptr<Handle> handle,
       handle->stream_etag = file->base->etag;
       ReadStreamOptions stream_options;
       stream_options.clock = &context.clock;
+      stream_options.first_window_ranges = 8;
       handle->stream = std::make_shared<ReadStream>(
           context.store, context.strand, context.budget, context.slabs,
           *file->base, stream_options);
     }
     std::shared_ptr<ReadStream> stream = handle->stream;
     Result<Payload> read = co_await stream->Read(offset, size);
-    if (read || !file->base || (handle->stream_key == file->base->key &&
-                                handle->stream_etag == file->base->etag)) {
+    if (read || !file->base ||
+        (handle->stream_key == file->base->key &&
+         handle->stream_etag == file->base->etag)) {
       co_return read;
     }
     if (file->dirty && file->state != PublishState::kClean) {
@@ -243,8 +244,8 @@ Task<Result<void>> FileSystem::Impl::Flush(Caller caller,
                                            std::shared_ptr<Handle> handle) {
   std::shared_ptr<File> file = handle->file;
   publisher.NoticeFailure(*file);
-  if (!handle->writable || (file->state == PublishState::kClean &&
-                            !file->mutex.locked())) {
+  if (!handle->writable ||
+      (file->state == PublishState::kClean && !file->mutex.locked())) {
     co_return Result<void>();
   }
   PublishEvent event = PublishEvent::kFlushClose;
@@ -298,9 +299,9 @@ Task<Result<void>> FileSystem::Impl::Release(HandleId id) {
   if (handle->writable) {
     --file->open_writers;
     const PublishEvent event =
-        file->open_writers > 0  ? PublishEvent::kReleaseOther
-        : file->mapped_writes   ? PublishEvent::kReleaseLastMapped
-                                : PublishEvent::kReleaseLast;
+        file->open_writers > 0 ? PublishEvent::kReleaseOther
+        : file->mapped_writes  ? PublishEvent::kReleaseLastMapped
+                               : PublishEvent::kReleaseLast;
     result = co_await publisher.Handle(file, event);
     if (!result) {
       // Nobody waits for a release: the next fsync or open of the file gets

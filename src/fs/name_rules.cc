@@ -13,10 +13,10 @@ bool IsVisibleName(std::string_view name) {
 
 Result<void> CheckName(std::string_view name) {
   if (name.size() > kMaxNameBytes) {
-    return Fail(ErrorCode::kNameTooLong,
-                "a name of " + std::to_string(name.size()) +
-                    " bytes exceeds the limit of " +
-                    std::to_string(kMaxNameBytes));
+    return Fail(ErrorCode::kNameTooLong, "a name of " +
+                                             std::to_string(name.size()) +
+                                             " bytes exceeds the limit of " +
+                                             std::to_string(kMaxNameBytes));
   }
   if (!IsVisibleName(name)) {
     return Fail(ErrorCode::kInvalidArgument,

@@ -23,6 +23,7 @@ bool IsVisibleName(std::string_view name);
 Result<void> CheckName(std::string_view name);
 
 // Temp-like names are held back until rename, last close or fsync.
-bool IsHeldName(std::string_view name, const std::vector<std::string>& patterns);
+bool IsHeldName(std::string_view name,
+                const std::vector<std::string>& patterns);
 
 }  // namespace ckptfs::fs

@@ -100,11 +100,11 @@ Task<Result<void>> FileSystem::Impl::RemoveDirectory(InodeNumber parent,
   Result<bool> empty = co_await names.IsEmpty(victim);
   CKPTFS_CO_RETURN_IF_ERROR(empty);
   if (!*empty) {
-    co_return Fail(ErrorCode::kNotEmpty,
-                   names.Path(*victim) + " is not empty");
+    co_return Fail(ErrorCode::kNotEmpty, names.Path(*victim) + " is not empty");
   }
   if (victim->has_marker) {
-    Result<void> deleted = co_await DeleteObject(context.store, names.Key(*victim));
+    Result<void> deleted =
+        co_await DeleteObject(context.store, names.Key(*victim));
     CKPTFS_CO_RETURN_IF_ERROR(deleted);
   }
   victim->sticky = false;
@@ -145,8 +145,7 @@ Task<Result<void>> FileSystem::Impl::Unlink(InodeNumber parent,
     const std::string key = names.Key(*file);
     Result<void> preserved = co_await publisher.PreserveForReaders(file);
     CKPTFS_CO_RETURN_IF_ERROR(preserved);
-    Result<void> deleted =
-        co_await DeleteObject(context.store, key);
+    Result<void> deleted = co_await DeleteObject(context.store, key);
     if (!deleted) co_return deleted;
   }
   Result<void> gone = co_await publisher.Handle(file, PublishEvent::kUnlink);
@@ -271,10 +270,9 @@ Task<Result<void>> FileSystem::Impl::RenameClean(std::shared_ptr<File> file,
   const std::string new_key = names.ChildKey(*to, new_name);
   WriteCondition condition;
   condition.if_none_match = no_replace;
-  Result<ObjectInfo> copied =
-      co_await CopyObject(context.store, context.strand, old_key,
-                          file->base->etag, file->base->size, new_key,
-                          condition);
+  Result<ObjectInfo> copied = co_await CopyObject(
+      context.store, context.strand, old_key, file->base->etag,
+      file->base->size, new_key, condition);
   if (!copied) {
     if (copied.error().code() == ErrorCode::kPreconditionFailed) {
       co_return Fail(no_replace
@@ -286,8 +284,7 @@ Task<Result<void>> FileSystem::Impl::RenameClean(std::shared_ptr<File> file,
     }
     co_return Fail(copied.error());
   }
-  Result<void> deleted =
-      co_await DeleteObject(context.store, old_key);
+  Result<void> deleted = co_await DeleteObject(context.store, old_key);
   if (!deleted) {
     co_return Fail(deleted.error().WithContext(
         "both names exist now: " + new_key + " was made, " + old_key +
@@ -335,8 +332,7 @@ Task<Result<void>> FileSystem::Impl::RenameDirty(
     file->dirty->set_held(IsHeldName(new_name, context.options.held_names));
   }
   if (old_object) {
-    Result<void> deleted =
-        co_await DeleteObject(context.store, old_key);
+    Result<void> deleted = co_await DeleteObject(context.store, old_key);
     if (!deleted) {
       co_return Fail(deleted.error().WithContext(
           "both names exist now: " + old_key + " could not be removed"));

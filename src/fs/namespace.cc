@@ -93,8 +93,7 @@ bool Namespace::KnownAbsent(const Directory& dir,
       now - dir.listing->taken > context_.options.listing_ttl) {
     return false;
   }
-  if (changed_at >= dir.listing->taken &&
-      change != dir.local_changes.end()) {
+  if (changed_at >= dir.listing->taken && change != dir.local_changes.end()) {
     return !change->second.exists;
   }
   return dir.listing->items.count(name) == 0;
@@ -249,8 +248,8 @@ Task<Result<std::shared_ptr<Inode>>> Namespace::AdoptPrefix(
   }
   ObjectInfo marker;
   if (has_marker) {
-    Result<ObjectInfo> head = co_await HeadObject(
-        context_.store, ChildKey(*dir, name) + "/");
+    Result<ObjectInfo> head =
+        co_await HeadObject(context_.store, ChildKey(*dir, name) + "/");
     if (head) {
       marker = *std::move(head);
     } else if (head.error().code() != ErrorCode::kNotFound) {
@@ -283,17 +282,16 @@ Task<Result<void>> Namespace::Revalidate(std::shared_ptr<File> file) {
   if (file->local_truth() || file->parent == nullptr || file->preserved) {
     co_return Result<void>();
   }
-  Result<ObjectInfo> head =
-      co_await HeadObject(context_.store, Key(*file));
+  Result<ObjectInfo> head = co_await HeadObject(context_.store, Key(*file));
   if (file->local_truth() || file->parent == nullptr) co_return Result<void>();
   const bool gone = !head && head.error().code() == ErrorCode::kNotFound;
   if (!head && !gone) co_return Fail(head.error());
   if (gone || head->etag != file->base->etag) {
     const std::string path = Path(*file);
     Detach(*file);
-    co_return Fail(ErrorCode::kStale, path + " was " +
-                                          (gone ? "removed" : "replaced") +
-                                          " in the bucket");
+    co_return Fail(
+        ErrorCode::kStale,
+        path + " was " + (gone ? "removed" : "replaced") + " in the bucket");
   }
   co_return Result<void>();
 }
@@ -384,8 +382,7 @@ Task<Result<bool>> Namespace::IsEmpty(std::shared_ptr<Directory> dir) {
   CKPTFS_CO_RETURN_IF_ERROR(page);
   for (const auto& [name, inode] : dir->children) {
     const File* file = inode->AsFile();
-    if (file != nullptr ? file->local_truth()
-                        : inode->AsDirectory()->sticky) {
+    if (file != nullptr ? file->local_truth() : inode->AsDirectory()->sticky) {
       co_return false;
     }
   }

@@ -41,9 +41,7 @@ Task<Result<void>> Publisher::Handle(std::shared_ptr<File> file,
   // The mutex is held over every commit, so nobody sees kPublishing here.
   assert(t.action != PublishAction::kWait);
   switch (t.action) {
-    case PublishAction::kNone:
-      file->state = t.next;
-      co_return Result<void>();
+    case PublishAction::kNone: file->state = t.next; co_return Result<void>();
     case PublishAction::kReport:
       file->state = t.next;
       co_return Fail(*file->error);
@@ -225,17 +223,18 @@ Task<Result<void>> Publisher::PreserveForReaders(std::shared_ptr<File> file) {
   const std::string key = names_.ReservedKey(
       "open/" + preserve_tag_ + "-" + std::to_string(++preserved_count_));
   const WriteCondition none;
-  Result<ObjectInfo> copy = co_await CopyObject(
-      context_.store, context_.strand, file->base->key, file->base->etag,
-      file->base->size, key, none);
+  Result<ObjectInfo> copy =
+      co_await CopyObject(context_.store, context_.strand, file->base->key,
+                          file->base->etag, file->base->size, key, none);
   if (!copy) {
     const ErrorCode code = copy.error().code();
     // Already replaced or removed by somebody else: nothing left to keep.
-    if (code == ErrorCode::kNotFound || code == ErrorCode::kPreconditionFailed) {
+    if (code == ErrorCode::kNotFound ||
+        code == ErrorCode::kPreconditionFailed) {
       co_return Result<void>();
     }
-    co_return Fail(copy.error().WithContext(
-        "keeping " + names_.Path(*file) + " for its open readers"));
+    co_return Fail(copy.error().WithContext("keeping " + names_.Path(*file) +
+                                            " for its open readers"));
   }
   copy->metadata = file->base->metadata;
   file->base = *std::move(copy);
@@ -246,8 +245,7 @@ Task<Result<void>> Publisher::PreserveForReaders(std::shared_ptr<File> file) {
 void Publisher::CleanUpClosed(File& file) {
   if (file.open_handles > 0) return;
   if (file.state == PublishState::kGone) AbandonUpload(file);
-  if (file.state == PublishState::kClean ||
-      file.state == PublishState::kGone) {
+  if (file.state == PublishState::kClean || file.state == PublishState::kGone) {
     file.dirty.reset();
   }
   if (file.preserved) {
@@ -257,8 +255,7 @@ void Publisher::CleanUpClosed(File& file) {
 }
 
 Task<void> Publisher::RemoveObject(std::string key) {
-  Result<void> removed =
-      co_await DeleteObject(context_.store, key);
+  Result<void> removed = co_await DeleteObject(context_.store, key);
   if (!removed) {
     LogWarning("left over: " + key + ": " + removed.error().ToString());
   }
@@ -324,9 +321,9 @@ Task<void> Publisher::PersistAttributes(std::shared_ptr<File> file) {
   const ObjectAttributes written = *request.replace_attributes;
   Result<PutResult> copied = co_await context_.store.Copy(std::move(request));
   if (!copied) {
-    LogWarning("the new attributes of " + names_.Path(*file) +
-               " last until the end of the mount: " +
-               copied.error().ToString());
+    LogWarning(
+        "the new attributes of " + names_.Path(*file) +
+        " last until the end of the mount: " + copied.error().ToString());
     co_return;
   }
   file->base->etag = copied->etag;

@@ -75,8 +75,8 @@ struct AttributeChange {
 struct DirectoryEntry {
   std::string name;
   InodeNumber ino{};
-  mode_t type = 0;          // S_IFREG or S_IFDIR
-  std::uint64_t next = 0;   // offset that continues behind this entry
+  mode_t type = 0;         // S_IFREG or S_IFDIR
+  std::uint64_t next = 0;  // offset that continues behind this entry
 };
 
 struct FileSystemStatistics {

@@ -42,10 +42,11 @@ std::optional<std::string> Object(ObjectStore& bucket, const std::string& key) {
 
 std::size_t OpenUploads(ObjectStore& bucket) {
   Result<ListUploadsResult> r =
-      bucket.ListMultipartUploads({.prefix = "",
-                                   .key_marker = "",
-                                   .upload_id_marker = "",
-                                   .options = {}})
+      bucket
+          .ListMultipartUploads({.prefix = "",
+                                 .key_marker = "",
+                                 .upload_id_marker = "",
+                                 .options = {}})
           .Get();
   EXPECT_TRUE(r.has_value());
   return r->uploads.size();
@@ -98,8 +99,8 @@ std::vector<Save> Saves() {
          SimProgram p(w, 10);
          const auto f = p.Open(".tmpX", O_RDWR | O_CREAT | O_EXCL);
          if (!f) return false;
-         const bool saved = p.Write(*f, 0, data) && p.Close(*f) &&
-                            p.Rename(".tmpX", "model");
+         const bool saved =
+             p.Write(*f, 0, data) && p.Close(*f) && p.Rename(".tmpX", "model");
          return saved;
        },
        ".tmpX"},
@@ -132,7 +133,7 @@ TEST_P(Promise_, HoldsWhereverTheDaemonDies) {
   // Plays the save once to the end to learn how many calls it makes, then
   // again with a crash at each of them.
   std::uint64_t calls = 0;
-  for (std::uint64_t crash_at = UINT64_MAX;; ) {
+  for (std::uint64_t crash_at = UINT64_MAX;;) {
     SCOPED_TRACE(std::string(save.name) + ", crash at call " +
                  std::to_string(crash_at));
     MemoryObjectStore bucket;
@@ -185,13 +186,12 @@ std::vector<Case> AllCases() {
   return cases;
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Saves, Promise_, testing::ValuesIn(AllCases()),
-    [](const testing::TestParamInfo<Case>& p) {
-      return std::string(Saves()[p.param.save].name) +
-             (p.param.had_old ? "Over" : "New") +
-             std::to_string(p.param.size);
-    });
+INSTANTIATE_TEST_SUITE_P(Saves, Promise_, testing::ValuesIn(AllCases()),
+                         [](const testing::TestParamInfo<Case>& p) {
+                           return std::string(Saves()[p.param.save].name) +
+                                  (p.param.had_old ? "Over" : "New") +
+                                  std::to_string(p.param.size);
+                         });
 
 // A trainer killed at any point of its save publishes nothing. [S-12]
 TEST(Killed, PublishesNothing) {
@@ -240,14 +240,15 @@ TEST(Faults, NeverMakeTheFileSystemLie) {
       world.fault_percent = static_cast<int>(random() % 3) * 10;
       const auto saves = Saves();
       const Save& save = saves[random() % saves.size()];
-      const std::string data =
-          Content(static_cast<char>('a' + round),
-                  random() % 3 == 0 ? kLarge + random() % 1000
-                                    : random() % kSmall);
+      const std::string data = Content(
+          static_cast<char>('a' + round),
+          random() % 3 == 0 ? kLarge + random() % 1000 : random() % kSmall);
       const bool told = save.run(world, data);
       world.fault_percent = 0;
-      if (told) possible = {data};
-      else possible.insert(data);
+      if (told)
+        possible = {data};
+      else
+        possible.insert(data);
       const std::optional<std::string> now = Object(bucket, "model");
       ASSERT_TRUE(possible.count(now) == 1)
           << save.name << " was told " << told;

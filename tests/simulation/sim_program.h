@@ -20,8 +20,8 @@ struct SimFile {
 class SimProgram {
  public:
   SimProgram(SimWorld& world, pid_t tid) : world_(world), tid_(tid) {
-    world.oracle.threads[tid] = {.tgid = tid, .dying = false,
-                                 .other_writable = {}};
+    world.oracle.threads[tid] = {
+        .tgid = tid, .dying = false, .other_writable = {}};
   }
 
   fs::Caller caller() const { return {0, 0, tid_}; }

@@ -83,8 +83,8 @@ class SimWorld {
         budget(256ull << 20),
         slabs(64),
         store(bucket),
-        files(fs::FileSystemParts{&store, &executor, &executor, &clock,
-                                  &budget, &slabs, &oracle, &notifier},
+        files(fs::FileSystemParts{&store, &executor, &executor, &clock, &budget,
+                                  &slabs, &oracle, &notifier},
               std::move(options)) {}
   ~SimWorld() { Crash(); }
 

@@ -37,6 +37,7 @@ struct Fetch {
   std::uint64_t stream_id = 0;  // 0: a random read
   bool caught_up = false;       // a reader has waited for it
   SteadyTime sent{};            // where the stream has a clock
+  std::uint64_t bytes = 0;
   bool done = false;
   std::optional<Error> error;
   std::stop_source stop;

@@ -25,8 +25,6 @@ constexpr std::uint64_t kKeptBehind = 4ull << 20;
 // Ranges a window is cut into, so that this many are on the wire while it
 // grows.
 constexpr std::uint64_t kRangesPerWindow = 8;
-// A stream begins with this many of its first ranges.
-constexpr std::uint64_t kFirstWindowRanges = 4;
 
 std::uint64_t RoundDown(std::uint64_t n, std::uint64_t unit) {
   return n / unit * unit;
@@ -135,6 +133,7 @@ void ReadStream::State::StartFetch(const Ptr& state,
   request.stop = fetch->stop.get_token();
   if (state->options.clock != nullptr) {
     fetch->sent = state->options.clock->Now();
+    fetch->bytes = destination.size();
   }
   if (fetch->stream_id != 0) ++state->ranges_in_flight;
   Spawn<Result<std::uint64_t>>(
@@ -250,10 +249,16 @@ void ReadStream::State::ReadAhead(const Ptr& state, SequentialStream& stream) {
 void ReadStream::State::Widen(const Ptr& state, Fetch& fetch,
                               std::uint64_t stream_id) {
   SequentialStream* stream = state->detector.Find(stream_id);
-  if (stream == nullptr || fetch.caught_up || fetch.stream_id != stream_id ||
-      (state->options.clock != nullptr &&
-       state->options.clock->Now() - fetch.sent < state->options.slow_range)) {
+  if (stream == nullptr || fetch.caught_up || fetch.stream_id != stream_id) {
     return;
+  }
+  if (state->options.clock != nullptr) {
+    const std::chrono::duration<double> age =
+        state->options.clock->Now() - fetch.sent;
+    const double at_slow_rate =
+        static_cast<double>(fetch.bytes) /
+        static_cast<double>(state->options.slow_bytes_per_second);
+    if (age.count() < at_slow_rate) return;
   }
   fetch.caught_up = true;
   stream->window =
@@ -353,7 +358,7 @@ Task<Result<Payload>> ReadStream::State::Read(Ptr state, std::uint64_t offset,
     if (access.started) {
       stream.window = std::min(
           state->options.max_window_bytes,
-          kFirstWindowRanges *
+          state->options.first_window_ranges *
               std::max<std::uint64_t>(1, state->options.first_range_bytes));
     }
     if (stream.next > kKeptBehind) {

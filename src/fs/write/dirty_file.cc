@@ -69,9 +69,8 @@ Result<std::size_t> DirtyFile::PartIndex(std::uint64_t offset) {
     }
     Part part;
     part.id = next_part_id_++;
-    part.start = parts_.empty()
-                     ? prefix_
-                     : parts_.back().start + parts_.back().capacity;
+    part.start =
+        parts_.empty() ? prefix_ : parts_.back().start + parts_.back().capacity;
     part.capacity = options_.plan.Size(number);
     parts_.push_back(std::move(part));
   }
@@ -82,8 +81,7 @@ Result<std::size_t> DirtyFile::PartIndex(std::uint64_t offset) {
 }
 
 std::uint64_t DirtyFile::PartLength(const Part& part) const {
-  return size_ <= part.start ? 0
-                             : std::min(part.capacity, size_ - part.start);
+  return size_ <= part.start ? 0 : std::min(part.capacity, size_ - part.start);
 }
 
 std::uint64_t DirtyFile::FullReservation(const Part& part) {
@@ -119,8 +117,8 @@ Result<void> DirtyFile::CheckWritable(std::uint64_t offset, std::size_t size) {
   if (error_) return Fail(*error_);
   if (offset < prefix_) {
     return Fail(ErrorCode::kUnsupported,
-                "rewriting byte " + std::to_string(offset) +
-                    " inside the " + std::to_string(prefix_) +
+                "rewriting byte " + std::to_string(offset) + " inside the " +
+                    std::to_string(prefix_) +
                     " bytes kept from the object is not supported; write the "
                     "file from the start, or append to it");
   }
@@ -327,9 +325,9 @@ Task<Result<void>> DirtyFile::LoadBase(std::uint64_t bytes) {
   Result<std::uint64_t> got = co_await reader.Read(0, destination, defaults);
   CKPTFS_CO_RETURN_IF_ERROR(got);
   if (*got != bytes) {
-    co_return Fail(ErrorCode::kDataLoss,
-                   base_->key + " ended after " + std::to_string(*got) +
-                       " of " + std::to_string(bytes) + " bytes");
+    co_return Fail(ErrorCode::kDataLoss, base_->key + " ended after " +
+                                             std::to_string(*got) + " of " +
+                                             std::to_string(bytes) + " bytes");
   }
   load_pending_ = false;
   std::uint64_t at = 0;

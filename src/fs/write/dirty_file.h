@@ -116,7 +116,7 @@ class DirtyFile final : public MemoryRetainer {
     std::uint64_t start = 0;
     std::uint64_t capacity = 0;
     PartState state = PartState::kFilling;
-    int sends_in_flight = 0;  // > 0 exactly while kSending
+    int sends_in_flight = 0;    // > 0 exactly while kSending
     bool rewritten = false;     // changed while kSending
     bool small_writes = false;  // worth retaining
     // INVARIANT: released => kSent, buffer empty, nothing reserved.

@@ -84,8 +84,7 @@ Task<Result<ObjectInfo>> DirtyFile::Publish(WriteCondition condition) {
       const std::size_t last = *PartIndex(size_ - 1);
       auto owners = std::make_shared<std::vector<Payload>>();
       for (std::size_t i = 0; i <= last; ++i) {
-        owners->push_back(
-            parts_[i].buffer.Gather(0, PartLength(parts_[i])));
+        owners->push_back(parts_[i].buffer.Gather(0, PartLength(parts_[i])));
         const auto& segments = owners->back().segments;
         payload.segments.insert(payload.segments.end(), segments.begin(),
                                 segments.end());
@@ -95,8 +94,7 @@ Task<Result<ObjectInfo>> DirtyFile::Publish(WriteCondition condition) {
     published_attributes_ = target.attributes;
     writer_ = std::make_unique<ObjectWriter>(*env_.store, *env_.strand,
                                              ObjectWriterOptions{});
-    info = co_await writer_->PutWhole(std::move(target.key),
-                                      std::move(payload),
+    info = co_await writer_->PutWhole(std::move(target.key), std::move(payload),
                                       std::move(target.attributes), condition);
   } else {
     info = co_await PublishParts(condition);
@@ -160,8 +158,7 @@ Task<Result<ObjectInfo>> DirtyFile::PublishParts(WriteCondition condition) {
                           whole->size, key, condition);
   DeleteRequest remove;
   remove.key = bound_key;
-  Result<void> removed =
-      co_await env_.store->Delete(std::move(remove));
+  Result<void> removed = co_await env_.store->Delete(std::move(remove));
   if (!removed) {
     LogError("left over after a rename: " + bound_key + ": " +
              removed.error().ToString());

@@ -24,8 +24,7 @@ void AppendZeros(Payload& payload, std::uint64_t size) {
   }
 }
 
-void PartBuffer::Place(std::uint64_t offset, SlabSlice slice,
-                       SlabPool& slabs) {
+void PartBuffer::Place(std::uint64_t offset, SlabSlice slice, SlabPool& slabs) {
   if (slice.size == 0) return;
   CompactIfWasteful(slabs);
   memory_bytes_ += slice.slab->size();

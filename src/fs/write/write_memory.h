@@ -28,8 +28,8 @@ class WriteMemory {
  public:
   explicit WriteMemory(MemoryBudget& budget)
       : budget_(budget),
-        kept_for_reads_(std::min<std::uint64_t>(16u << 20,
-                                                budget.limit() / 8)) {}
+        kept_for_reads_(
+            std::min<std::uint64_t>(16u << 20, budget.limit() / 8)) {}
 
   // At once or not at all; gives up retained parts of other files if need be.
   std::optional<Reservation> Try(std::uint64_t bytes);

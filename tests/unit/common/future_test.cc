@@ -14,9 +14,8 @@ TEST(Future, DeliversOnTheNamedExecutor) {
   ManualExecutor executor;
   Promise<std::unique_ptr<int>> promise;
   int got = 0;
-  promise.GetFuture().Then(executor, [&](Result<std::unique_ptr<int>> r) {
-    got = **r;
-  });
+  promise.GetFuture().Then(executor,
+                           [&](Result<std::unique_ptr<int>> r) { got = **r; });
   promise.Set(std::make_unique<int>(7));
   EXPECT_EQ(got, 0);
   executor.RunAll();
@@ -56,10 +55,13 @@ TEST(Future, GetWaitsForAnotherThread) {
 }
 
 TEST(Error, SaysWhatIsKnownAndNothingElse) {
-  const Error e(ErrorCode::kNotFound,
-                {.message = "get a/b", .http_status = 404,
-                 .s3_code = "NoSuchKey", .request_id = "r1", .key = "a/b"});
-  EXPECT_EQ(e.ToString(), "get a/b [NotFound, NoSuchKey, HTTP 404, request id r1]");
+  const Error e(ErrorCode::kNotFound, {.message = "get a/b",
+                                       .http_status = 404,
+                                       .s3_code = "NoSuchKey",
+                                       .request_id = "r1",
+                                       .key = "a/b"});
+  EXPECT_EQ(e.ToString(),
+            "get a/b [NotFound, NoSuchKey, HTTP 404, request id r1]");
   EXPECT_EQ(e.WithContext("load").message(), "load: get a/b");
   EXPECT_EQ(Error(ErrorCode::kInternal, "x").ToString(), "x [Internal]");
 }

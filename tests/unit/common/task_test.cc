@@ -46,9 +46,9 @@ TEST(Task, AReadyFutureDoesNotSuspend) {
 TEST(Task, CarriesErrors) {
   ManualExecutor executor;
   std::optional<Result<int>> out;
-  Spawn<Result<int>>(
-      executor, Twice(Future<int>(Fail(ErrorCode::kNotFound, "gone"))),
-      [&](Result<int> r) { out.emplace(std::move(r)); });
+  Spawn<Result<int>>(executor,
+                     Twice(Future<int>(Fail(ErrorCode::kNotFound, "gone"))),
+                     [&](Result<int> r) { out.emplace(std::move(r)); });
   ASSERT_TRUE(out.has_value());
   EXPECT_EQ(out->error().code(), ErrorCode::kNotFound);
 }

@@ -37,12 +37,12 @@ TEST(ObjectAttributes, ATimeWithoutUnitIsMilliseconds) {
 }
 
 TEST(ObjectAttributes, NonsenseIsLeftOut) {
-  const StoredAttributes out = DecodeAttributes({{"file-permissions", "rw"},
-                                                 {"file-owner", "-1"},
-                                                 {"file-group", "12x"},
-                                                 {"file-mtime", "ns"},
-                                                 {"file-atime",
-                                                  "9223372036854775807"}});
+  const StoredAttributes out =
+      DecodeAttributes({{"file-permissions", "rw"},
+                        {"file-owner", "-1"},
+                        {"file-group", "12x"},
+                        {"file-mtime", "ns"},
+                        {"file-atime", "9223372036854775807"}});
   EXPECT_FALSE(out.mode || out.uid || out.gid || out.mtime || out.atime);
 }
 

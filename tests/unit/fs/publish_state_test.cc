@@ -18,9 +18,8 @@ std::vector<std::string> Cells(const std::string& row) {
   for (std::string cell; std::getline(in, cell, '|');) {
     const auto begin = cell.find_first_not_of(' ');
     const auto end = cell.find_last_not_of(' ');
-    cells.push_back(begin == std::string::npos
-                        ? ""
-                        : cell.substr(begin, end - begin + 1));
+    cells.push_back(
+        begin == std::string::npos ? "" : cell.substr(begin, end - begin + 1));
   }
   return cells;
 }
@@ -56,8 +55,8 @@ TEST(PublishState, TheCodeIsTheDocumentedTable) {
 // Properties that every change of the table must keep.
 TEST(PublishState, OnlyAPublishEverMakesDirtyBytesClean) {
   for (int e = 0; e < kPublishEventCount; ++e) {
-    const PublishTransition t = NextPublishState(
-        PublishState::kDirty, static_cast<PublishEvent>(e));
+    const PublishTransition t =
+        NextPublishState(PublishState::kDirty, static_cast<PublishEvent>(e));
     if (t.next == PublishState::kClean) {
       EXPECT_EQ(t.action, PublishAction::kDiscard);
     }
