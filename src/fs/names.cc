@@ -103,8 +103,8 @@ Task<Result<void>> FileSystem::Impl::RemoveDirectory(InodeNumber parent,
     co_return Fail(ErrorCode::kNotEmpty, names.Path(*victim) + " is not empty");
   }
   if (victim->has_marker) {
-    Result<void> deleted =
-        co_await DeleteObject(context.store, names.Key(*victim));
+    const std::string marker = names.Key(*victim);
+    Result<void> deleted = co_await DeleteObject(context.store, marker);
     CKPTFS_CO_RETURN_IF_ERROR(deleted);
   }
   victim->sticky = false;

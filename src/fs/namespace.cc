@@ -248,8 +248,8 @@ Task<Result<std::shared_ptr<Inode>>> Namespace::AdoptPrefix(
   }
   ObjectInfo marker;
   if (has_marker) {
-    Result<ObjectInfo> head =
-        co_await HeadObject(context_.store, ChildKey(*dir, name) + "/");
+    const std::string marker_key = ChildKey(*dir, name) + "/";
+    Result<ObjectInfo> head = co_await HeadObject(context_.store, marker_key);
     if (head) {
       marker = *std::move(head);
     } else if (head.error().code() != ErrorCode::kNotFound) {
@@ -282,7 +282,8 @@ Task<Result<void>> Namespace::Revalidate(std::shared_ptr<File> file) {
   if (file->local_truth() || file->parent == nullptr || file->preserved) {
     co_return Result<void>();
   }
-  Result<ObjectInfo> head = co_await HeadObject(context_.store, Key(*file));
+  const std::string key = Key(*file);
+  Result<ObjectInfo> head = co_await HeadObject(context_.store, key);
   if (file->local_truth() || file->parent == nullptr) co_return Result<void>();
   const bool gone = !head && head.error().code() == ErrorCode::kNotFound;
   if (!head && !gone) co_return Fail(head.error());
