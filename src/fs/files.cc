@@ -101,6 +101,7 @@ Task<Result<CreatedFile>> FileSystem::Impl::Create(Caller caller,
   }
   file = names.AddFile(**dir, name, mode, caller.uid, caller.gid);
   file->exclusive = (flags & O_EXCL) != 0;
+  file->assumed_absent = (flags & (O_EXCL | O_TRUNC)) == 0;
   publisher.EnsureDirty(*file);
   Result<void> dirty = publisher.Note(*file, PublishEvent::kWrite);
   CKPTFS_CO_RETURN_IF_ERROR(dirty);
@@ -227,6 +228,7 @@ Task<Result<std::size_t>> FileSystem::Impl::WriteSlowly(
     // The file lacks bytes its writer believes it wrote: it can never be
     // published, until it is rewritten from the start.
     file->error = error;
+    file->dirty->GiveUp(error);
     file->state =
         NextPublishState(file->state, PublishEvent::kWriteFailed).next;
     co_return Fail(error);

@@ -118,6 +118,9 @@ class File final : public Inode {
   std::optional<Error> error;  // set while state is kFailed
   // Created with O_EXCL and not published yet: commit with If-None-Match.
   bool exclusive = false;
+  // Created without O_TRUNC under a name that was absent: bytes that another
+  // mount put there since must not be replaced unseen.
+  bool assumed_absent = false;
   // The last to set mtime was utimens(), not a write.
   bool mtime_explicit = false;
   // Mapped pages arrived since the last publish.

@@ -66,6 +66,9 @@ Task<Result<Entry>> FileSystem::Impl::MakeDirectory(Caller caller,
   }
   if (!put) {
     if (put.error().code() == ErrorCode::kPreconditionFailed) {
+      // Somebody else made it since this mount looked.
+      (*dir)->absent.erase(name);
+      (*dir)->listing.reset();
       co_return Fail(exists);
     }
     co_return Fail(put.error());

@@ -77,26 +77,32 @@ Result<void> Namespace::CheckNewName(const Directory& directory,
   return {};
 }
 
-bool Namespace::KnownAbsent(const Directory& dir,
-                            const std::string& name) const {
-  const SteadyTime now = context_.clock.Now();
-  const auto change = dir.local_changes.find(name);
-  const SteadyTime changed_at =
-      change == dir.local_changes.end() ? SteadyTime{} : change->second.when;
-  const auto absent = dir.absent.find(name);
-  if (absent != dir.absent.end() &&
-      now - absent->second <= context_.options.listing_ttl &&
-      (changed_at < absent->second || !change->second.exists)) {
-    return true;
-  }
-  if (dir.listing == nullptr ||
-      now - dir.listing->taken > context_.options.listing_ttl) {
+bool Namespace::AbsentFromListing(const Directory& dir,
+                                  const std::string& name) const {
+  if (dir.listing == nullptr || context_.clock.Now() - dir.listing->taken >
+                                    context_.options.listing_ttl) {
     return false;
   }
-  if (changed_at >= dir.listing->taken && change != dir.local_changes.end()) {
+  const auto change = dir.local_changes.find(name);
+  if (change != dir.local_changes.end() &&
+      change->second.when >= dir.listing->taken) {
     return !change->second.exists;
   }
   return dir.listing->items.count(name) == 0;
+}
+
+bool Namespace::KnownAbsent(const Directory& dir,
+                            const std::string& name) const {
+  const auto absent = dir.absent.find(name);
+  if (absent != dir.absent.end() &&
+      context_.clock.Now() - absent->second <= context_.options.listing_ttl) {
+    const auto change = dir.local_changes.find(name);
+    if (change == dir.local_changes.end() ||
+        change->second.when < absent->second || !change->second.exists) {
+      return true;
+    }
+  }
+  return AbsentFromListing(dir, name);
 }
 
 Task<Result<std::shared_ptr<Inode>>> Namespace::Resolve(
@@ -115,7 +121,7 @@ Task<Result<std::shared_ptr<Inode>>> Namespace::Resolve(
     if (file != nullptr && file->local_truth()) co_return known;
     if (file == nullptr && known->AsDirectory()->sticky) co_return known;
   }
-  if (KnownAbsent(*dir, name)) co_return Fail(absent);
+  if (AbsentFromListing(*dir, name)) co_return Fail(absent);
 
   bool want_object = true;
   bool want_prefix = true;

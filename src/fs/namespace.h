@@ -36,7 +36,11 @@ class Namespace {
   // What `name` is now. kNotFound if it does not exist.
   Task<Result<std::shared_ptr<Inode>>> Resolve(std::shared_ptr<Directory> dir,
                                                std::string name);
-  // True if a request sent at most listing_ttl ago said that `name` is absent.
+  // True if a complete listing at most listing_ttl old lacks `name`.
+  bool AbsentFromListing(const Directory& dir, const std::string& name) const;
+  // The same, or a lookup at most listing_ttl ago did not find it. Good enough
+  // to create the name, with a condition where something could be lost; never
+  // to answer that it does not exist: another mount may have made it since.
   bool KnownAbsent(const Directory& dir, const std::string& name) const;
   // Checks a clean file against S3. kStale: it was replaced or removed there;
   // the inode is detached then.

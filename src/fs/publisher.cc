@@ -130,7 +130,7 @@ Task<Result<void>> Publisher::Commit(std::shared_ptr<File> file, bool renamed,
   WriteCondition condition;
   if (renamed) {
     condition.if_none_match = no_replace;
-  } else if (file->exclusive) {
+  } else if (file->exclusive || file->assumed_absent) {
     condition.if_none_match = true;
   } else if (file->dirty->keeps_base() && file->base) {
     condition.if_match = file->base->etag;
@@ -139,12 +139,18 @@ Task<Result<void>> Publisher::Commit(std::shared_ptr<File> file, bool renamed,
   if (!info) {
     Error error = info.error();
     if (error.code() == ErrorCode::kPreconditionFailed) {
-      error = condition.if_none_match
+      error = condition.if_none_match && !file->assumed_absent
                   ? Error(ErrorCode::kAlreadyExists,
                           "somebody else created the object first")
                   : Error(ErrorCode::kStale,
                           "the object was replaced in the bucket since it was "
                           "opened");
+    }
+    // To a program that closes a file, ENOENT or EINVAL would speak of its own
+    // call; these are about the upload.
+    if (error.code() == ErrorCode::kNotFound ||
+        error.code() == ErrorCode::kInvalidArgument) {
+      error = Error(ErrorCode::kDataLoss, error.ToString());
     }
     file->error = error.WithContext(path);
     file->state = NextPublishState(PublishState::kPublishing,
@@ -158,7 +164,7 @@ Task<Result<void>> Publisher::Commit(std::shared_ptr<File> file, bool renamed,
           .next;
   ++file->publish_epoch;
   file->error.reset();
-  file->exclusive = false;
+  file->exclusive = file->assumed_absent = false;
   file->mapped_writes = false;
   const ObjectAttributes& uploaded = file->dirty->published_attributes();
   info->metadata = uploaded.metadata;
@@ -186,7 +192,7 @@ void Publisher::Discard(std::shared_ptr<File> file) {
                        : "no object was created"));
   AbandonUpload(*file);
   file->error.reset();
-  file->exclusive = false;
+  file->exclusive = file->assumed_absent = false;
   file->mapped_writes = false;
   ++file->content_generation;
   if (file->base) {

@@ -101,6 +101,9 @@ class DirtyFile final : public MemoryRetainer {
     return published_attributes_;
   }
 
+  // The content is lost (a write was refused): frees its memory; every call but
+  // Resize(0) and Abort gives `error` from now on.
+  void GiveUp(Error error) { SetError(std::move(error)); }
   // An upload failed since the last Publish: the content is lost.
   const std::optional<Error>& error() const { return error_; }
 
