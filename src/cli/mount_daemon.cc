@@ -348,7 +348,7 @@ ExitCode MountDaemon::Finish() {
   if (!unmounted.has_value()) {
     Say(LogLevel::kWarning, "programs still use " + session_->mount_point() +
                                 "; they get ENOTCONN from now on");
-    unmounted = session_->Unmount(fuse::UnmountMode::kLazy);
+    unmounted = session_->Unmount(fuse::UnmountMode::kForced);
   }
   if (!unmounted.has_value()) {
     Say(LogLevel::kError, unmounted.error().ToString());

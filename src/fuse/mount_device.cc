@@ -288,8 +288,13 @@ Result<FileDescriptor> MountFuse(const MountRequest& request) {
   }
 }
 
-Result<void> UnmountFuse(const std::string& mount_point, bool lazy) {
-  const int flags = UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0);
+Result<void> UnmountFuse(const std::string& mount_point, bool lazy,
+                         bool forced) {
+  // MNT_FORCE ends every request that is still unanswered. Without it a caller
+  // in mkdir or create keeps the directory's lock, a notification of ours waits
+  // for that lock inside the kernel, and the daemon can never end.
+  const int flags =
+      UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0) | (forced ? MNT_FORCE : 0);
   if (umount2(mount_point.c_str(), flags) == 0) return {};
   const int error = errno;
   const std::string what =

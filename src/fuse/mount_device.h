@@ -52,7 +52,9 @@ Result<std::string> CheckMountPoint(const std::string& mount_point);
 Result<FileDescriptor> MountFuse(const MountRequest& request);
 
 // Removes the mount. Lazy: the name goes at once, the mount when nobody uses it
-// any more. Errors: kConflict (in use), kPermissionDenied, kInternal.
-Result<void> UnmountFuse(const std::string& mount_point, bool lazy);
+// any more. Forced, with lazy: unanswered requests fail at once (root only;
+// fusermount3 cannot). Errors: kConflict (in use), kPermissionDenied, kInternal.
+Result<void> UnmountFuse(const std::string& mount_point, bool lazy,
+                         bool forced = false);
 
 }  // namespace ckptfs::fuse

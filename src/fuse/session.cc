@@ -153,7 +153,8 @@ Result<void> Session::Unmount(UnmountMode mode) {
   // By path, but only if it is still this mount.
   const std::optional<MountEntry> mount = FindMount(options_.mount_point);
   if (!mount.has_value() || mount->device != device_) return {};
-  return UnmountFuse(options_.mount_point, mode == UnmountMode::kLazy);
+  return UnmountFuse(options_.mount_point, mode != UnmountMode::kIfUnused,
+                     mode == UnmountMode::kForced);
 }
 
 void Session::Stop() {

@@ -36,6 +36,7 @@ struct SessionOptions {
 enum class UnmountMode {
   kIfUnused,  // kConflict while programs use the mount
   kLazy,      // the name goes now, the mount when nobody uses it any more
+  kForced,    // the same, and every unanswered request fails now
 };
 
 // Order of use: Create, Start, WaitForInit, ..., Wait or Stop, destruction. The
