@@ -515,7 +515,6 @@ void Namespace::HideOnce(const std::string& key) {
   if (hidden_logged_.size() >= 1000 || !hidden_logged_.insert(key).second) {
     return;
   }
-  ++hidden_keys_;
   LogWarning("hidden: no path can name the key \"" + key + "\"");
 }
 

@@ -85,7 +85,6 @@ class Namespace {
   Context& context_;
   InodeTable inodes_;
   std::shared_ptr<Directory> root_;
-  std::uint64_t hidden_keys_ = 0;
   std::set<std::string> hidden_logged_;
 };
 

@@ -184,12 +184,18 @@ Task<Result<void>> Publisher::Commit(std::shared_ptr<File> file, bool renamed,
 void Publisher::Discard(std::shared_ptr<File> file) {
   ++context_.lost_files;
   const std::string path = names_.Path(*file);
+  // A commit whose answer never came may have been carried out all the same.
+  const bool unknown =
+      file->error && (file->error->code() == ErrorCode::kUnavailable ||
+                      file->error->code() == ErrorCode::kDeadlineExceeded);
+  const std::string fate =
+      unknown      ? "if this was the commit, S3 may have carried it out: look"
+      : file->base ? "the object in the bucket is unchanged"
+                   : "no object was created";
   LogError("lost: " + path + ": " +
            (file->error ? file->error->ToString()
                         : std::string("its writer ended without closing it")) +
-           "; " +
-           (file->base ? "the object in the bucket is unchanged"
-                       : "no object was created"));
+           "; " + fate);
   AbandonUpload(*file);
   file->error.reset();
   file->exclusive = file->assumed_absent = false;
