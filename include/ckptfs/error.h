@@ -22,6 +22,9 @@ enum class ErrorCode {
   kResourceExhausted,  // out of memory budget, disk or quota
   kUnavailable,        // service or connection trouble that may pass
   kDeadlineExceeded,
+  // A write whose reply was lost, with nobody there to ask what became of it:
+  // the object may be the new or the old one, never a part.
+  kOutcomeUnknown,
   kCancelled,
   kDataLoss,     // bytes arrived damaged or short
   kUnsupported,  // not served here; nothing was changed

@@ -216,7 +216,10 @@ struct CopyRequest {
   // Unset: the source's attributes travel along.
   std::optional<ObjectAttributes> replace_attributes;
   WriteCondition condition;  // on the destination
-  RequestOptions options;    // one CopyObject: source <= 5 GiB
+  // The nonce in the attributes that travel, if there is one; with it a lost
+  // reply is settled by Head.
+  std::string nonce;
+  RequestOptions options;  // one CopyObject: source <= 5 GiB
 };
 
 struct DeleteRequest {

@@ -14,6 +14,7 @@ ExitCode ExitCodeForStoreError(const Error& error) {
     case ErrorCode::kUnavailable:
     case ErrorCode::kDeadlineExceeded:
     case ErrorCode::kResourceExhausted:
+    case ErrorCode::kOutcomeUnknown:
     case ErrorCode::kDataLoss: return ExitCode::kEndpoint;
     case ErrorCode::kAlreadyExists:
     case ErrorCode::kPreconditionFailed:

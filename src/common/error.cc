@@ -18,6 +18,7 @@ std::string_view ErrorCodeName(ErrorCode code) {
     case ErrorCode::kUnavailable: return "Unavailable";
     case ErrorCode::kDeadlineExceeded: return "DeadlineExceeded";
     case ErrorCode::kCancelled: return "Cancelled";
+    case ErrorCode::kOutcomeUnknown: return "OutcomeUnknown";
     case ErrorCode::kDataLoss: return "DataLoss";
     case ErrorCode::kUnsupported: return "Unsupported";
     case ErrorCode::kNotDirectory: return "NotDirectory";

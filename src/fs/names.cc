@@ -7,6 +7,7 @@
 #include "common/log.h"
 #include "fs/file_system_impl.h"
 #include "fs/name_rules.h"
+#include "transfer/nonce.h"
 #include "transfer/object_writer.h"
 
 namespace ckptfs::fs {
@@ -55,6 +56,7 @@ Task<Result<Entry>> FileSystem::Impl::MakeDirectory(Caller caller,
   request.key = names.ChildKey(**dir, name) + "/";
   request.attributes.content_type = "application/x-directory";
   EncodeAttributes(attributes, request.attributes.metadata);
+  request.attributes.metadata[kNonceMetadataName] = MakeNonce();
   // Of two hosts that make the same directory, one is told EEXIST.
   request.condition.if_none_match = true;
   PutRequest unconditional = request;
@@ -65,10 +67,9 @@ Task<Result<Entry>> FileSystem::Impl::MakeDirectory(Caller caller,
     put = co_await context.store.Put(std::move(unconditional));
   }
   if (!put) {
+    // Somebody else made it since this mount looked, or perhaps this did.
+    names.Forget(**dir, name);
     if (put.error().code() == ErrorCode::kPreconditionFailed) {
-      // Somebody else made it since this mount looked.
-      (*dir)->absent.erase(name);
-      (*dir)->listing.reset();
       co_return Fail(exists);
     }
     co_return Fail(put.error());
@@ -274,8 +275,7 @@ Task<Result<void>> FileSystem::Impl::RenameClean(std::shared_ptr<File> file,
   WriteCondition condition;
   condition.if_none_match = no_replace;
   Result<ObjectInfo> copied = co_await CopyObject(
-      context.store, context.strand, old_key, file->base->etag,
-      file->base->size, new_key, condition);
+      context.store, context.strand, *file->base, new_key, condition);
   if (!copied) {
     if (copied.error().code() == ErrorCode::kPreconditionFailed) {
       co_return Fail(no_replace
@@ -285,19 +285,19 @@ Task<Result<void>> FileSystem::Impl::RenameClean(std::shared_ptr<File> file,
                          : Error(ErrorCode::kStale,
                                  file->name + " was replaced in the bucket"));
     }
+    if (copied.error().code() == ErrorCode::kOutcomeUnknown) {
+      names.Forget(*to, new_name);
+    }
     co_return Fail(copied.error());
   }
   Result<void> deleted = co_await DeleteObject(context.store, old_key);
   if (!deleted) {
+    names.Forget(*to, new_name);
     co_return Fail(deleted.error().WithContext(
         "both names exist now: " + new_key + " was made, " + old_key +
         " could not be removed"));
   }
-  ObjectInfo info = *file->base;
-  info.key = new_key;
-  info.etag = copied->etag;
-  info.version_id = copied->version_id;
-  file->base = std::move(info);
+  file->base = *std::move(copied);
   const auto old = to->children.find(new_name);
   if (old != to->children.end()) names.Detach(*old->second);
   names.Detach(*file);

@@ -455,6 +455,17 @@ void Namespace::NoteChange(Directory& dir, const std::string& name,
   if (!exists && !dir.is_root && !dir.has_marker) dir.sticky = true;
 }
 
+void Namespace::Forget(Directory& dir, const std::string& name) {
+  const auto child = dir.children.find(name);
+  if (child != dir.children.end()) {
+    const std::shared_ptr<Inode> inode = child->second;
+    Detach(*inode);
+  }
+  dir.local_changes.erase(name);
+  dir.absent.erase(name);
+  dir.listing.reset();
+}
+
 void Namespace::DropIfUnused(const std::shared_ptr<Inode>& inode) {
   if (inode->lookups > 0 || inode->number == kRootInode) return;
   Directory* parent = inode->parent;

@@ -64,6 +64,9 @@ class Namespace {
   // Records what this mount just did to a name, and touches the directory.
   void NoteChange(Directory& dir, const std::string& name, bool exists);
 
+  // What S3 has under the name is not known any more: the next lookup asks.
+  void Forget(Directory& dir, const std::string& name);
+
   // Forgets an inode that neither the kernel nor a handle nor a child needs.
   void DropIfUnused(const std::shared_ptr<Inode>& inode);
 

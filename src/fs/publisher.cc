@@ -166,11 +166,8 @@ Task<Result<void>> Publisher::Commit(std::shared_ptr<File> file, bool renamed,
   file->error.reset();
   file->exclusive = file->assumed_absent = false;
   file->mapped_writes = false;
-  const ObjectAttributes& uploaded = file->dirty->published_attributes();
-  info->metadata = uploaded.metadata;
-  info->content_type = uploaded.content_type;
   file->base = *std::move(info);
-  file->stored = DecodeAttributes(uploaded.metadata);
+  file->stored = DecodeAttributes(file->base->metadata);
   // What is stored is what stat shows: a later mount must see the same time.
   if (file->stored.mtime && !file->mtime_explicit) {
     file->mtime = *file->stored.mtime;
@@ -184,12 +181,10 @@ Task<Result<void>> Publisher::Commit(std::shared_ptr<File> file, bool renamed,
 void Publisher::Discard(std::shared_ptr<File> file) {
   ++context_.lost_files;
   const std::string path = names_.Path(*file);
-  // A commit whose answer never came may have been carried out all the same.
   const bool unknown =
-      file->error && (file->error->code() == ErrorCode::kUnavailable ||
-                      file->error->code() == ErrorCode::kDeadlineExceeded);
+      file->error && file->error->code() == ErrorCode::kOutcomeUnknown;
   const std::string fate =
-      unknown      ? "if this was the commit, S3 may have carried it out: look"
+      unknown      ? "the object is the new or the old one: look"
       : file->base ? "the object in the bucket is unchanged"
                    : "no object was created";
   LogError("lost: " + path + ": " +
@@ -201,7 +196,10 @@ void Publisher::Discard(std::shared_ptr<File> file) {
   file->exclusive = file->assumed_absent = false;
   file->mapped_writes = false;
   ++file->content_generation;
-  if (file->base) {
+  if (unknown && file->parent != nullptr) {
+    context_.notifier.InvalidateEntry(file->parent->number, file->name);
+    names_.Forget(*file->parent, file->name);
+  } else if (file->base) {
     names_.ApplyStored(*file, *file->base);
   } else if (file->parent != nullptr) {
     context_.notifier.InvalidateEntry(file->parent->number, file->name);
@@ -236,8 +234,8 @@ Task<Result<void>> Publisher::PreserveForReaders(std::shared_ptr<File> file) {
       "open/" + preserve_tag_ + "-" + std::to_string(++preserved_count_));
   const WriteCondition none;
   Result<ObjectInfo> copy =
-      co_await CopyObject(context_.store, context_.strand, file->base->key,
-                          file->base->etag, file->base->size, key, none);
+      co_await CopyObject(context_.store, context_.strand,
+                          *file->base, key, none);
   if (!copy) {
     const ErrorCode code = copy.error().code();
     // Already replaced or removed by somebody else: nothing left to keep.
@@ -248,7 +246,6 @@ Task<Result<void>> Publisher::PreserveForReaders(std::shared_ptr<File> file) {
     co_return Fail(copy.error().WithContext("keeping " + names_.Path(*file) +
                                             " for its open readers"));
   }
-  copy->metadata = file->base->metadata;
   file->base = *std::move(copy);
   file->preserved = true;
   co_return Result<void>();

@@ -18,6 +18,7 @@ int ToErrno(ErrorCode code) {
     case ErrorCode::kUnavailable: return EIO;
     case ErrorCode::kDeadlineExceeded: return EIO;
     case ErrorCode::kCancelled: return EIO;
+    case ErrorCode::kOutcomeUnknown:
     case ErrorCode::kDataLoss: return EIO;
     case ErrorCode::kUnsupported: return EOPNOTSUPP;
     case ErrorCode::kNotDirectory: return ENOTDIR;
@@ -50,6 +51,7 @@ bool IsEverydayAnswer(ErrorCode code) {
     case ErrorCode::kUnavailable:
     case ErrorCode::kDeadlineExceeded:
     case ErrorCode::kCancelled:
+    case ErrorCode::kOutcomeUnknown:
     case ErrorCode::kDataLoss:
     case ErrorCode::kUnsupported:
     case ErrorCode::kStale:

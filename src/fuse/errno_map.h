@@ -14,6 +14,7 @@
 //   kUnavailable         EIO         EAGAIN would make programs spin
 //   kDeadlineExceeded    EIO         programs do not expect ETIMEDOUT of a file
 //   kCancelled           EIO
+//   kOutcomeUnknown      EIO
 //   kDataLoss            EIO
 //   kUnsupported         EOPNOTSUPP
 //   kNotDirectory        ENOTDIR

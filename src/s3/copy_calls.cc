@@ -38,6 +38,7 @@ Result<S3Request> BuildCopy(const CopyRequest& request,
     r.headers.Set("x-amz-metadata-directive", "COPY");
   }
   AddCondition(request.condition, r);
+  if (!request.nonce.empty()) r.idempotency = Idempotency::kReconcile;
   return r;
 }
 

@@ -136,6 +136,9 @@ Result<S3Request> BuildPut(PutRequest& request) {
   CKPTFS_RETURN_IF_ERROR(CheckKey(request.key));
   CKPTFS_RETURN_IF_ERROR(AddAttributes(request.attributes, r.headers));
   AddCondition(request.condition, r);
+  if (request.attributes.metadata.contains(kNonceMetadataName)) {
+    r.idempotency = Idempotency::kReconcile;
+  }
   r.body = std::exchange(request.payload, {});
   return r;
 }

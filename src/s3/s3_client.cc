@@ -101,6 +101,7 @@ Task<S3Outcome> S3Client::Execute(S3Request given, CallContext context) {
   RetryState retry(options_.retry, tokens_, jitter_);
   S3Outcome outcome;
   bool maybe_executed = false;
+  const bool reconcilable = request.idempotency == Idempotency::kReconcile;
   bool sign_payload = !endpoint_.tls() && sign_payloads_;
   std::string payload_hash;
   std::optional<S3Failure> last;
@@ -131,6 +132,7 @@ Task<S3Outcome> S3Client::Execute(S3Request given, CallContext context) {
       co_return outcome;
     }
     if (outcome.failure->error.code() == ErrorCode::kDeadlineExceeded) {
+      outcome.reconcile = reconcilable;
       if (last.has_value()) outcome.failure = DeadlineExceeded(request, last);
       co_return outcome;
     }
@@ -151,12 +153,12 @@ Task<S3Outcome> S3Client::Execute(S3Request given, CallContext context) {
     const std::optional<Duration> delay = retry.NextDelay(*outcome.failure);
     if (!delay.has_value()) {
       // radosgw answers 500 for good to a Complete that it has already done.
-      outcome.reconcile = error_class == ErrorClass::kTransient &&
-                          request.idempotency == Idempotency::kReconcile;
+      outcome.reconcile = reconcilable && maybe_executed;
       co_return outcome;
     }
     if (clock_.Now() + *delay >= context.deadline) {
       outcome.failure = DeadlineExceeded(request, outcome.failure);
+      outcome.reconcile = reconcilable && maybe_executed;
       co_return outcome;
     }
     if (LogEnabled(LogLevel::kDebug)) {

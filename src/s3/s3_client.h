@@ -39,7 +39,8 @@ struct S3ClientOptions {
 struct S3Outcome {
   HttpResponse response;             // of the last attempt
   std::optional<S3Failure> failure;  // nullopt: a success
-  // The failure may be the echo of this operation's own earlier success.
+  // The failure does not tell whether the operation was carried out (it may be
+  // the echo of its own earlier success), and looking at the object does.
   bool reconcile = false;
 };
 

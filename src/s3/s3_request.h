@@ -20,8 +20,9 @@ enum class Idempotency {
   // upload that `gc` removes, no wrong object.
   kReplay,
   // It fails where the first one succeeded (a condition that now does not
-  // hold, an upload that is gone), so that a failure after a lost reply must
-  // be settled by looking at the object.
+  // hold, an upload that is gone), or the object carries a nonce by which its
+  // writer knows it again: a failure after a lost reply is settled by looking
+  // at the object.
   kReconcile,
 };
 

@@ -399,10 +399,7 @@ Task<Result<PutResult>> S3ObjectStore::RunCopy(CopyRequest request,
                                                CallContext context) {
   Result<S3Request> copy = BuildCopy(request, client_.endpoint().bucket());
   CKPTFS_CO_RETURN_IF_ERROR(copy);
-  std::string nonce;
-  if (request.replace_attributes.has_value()) {
-    nonce = NonceOf(request.replace_attributes->metadata);
-  }
+  const std::string nonce = request.nonce;
   Task<S3Outcome> execution = client_.Execute(*std::move(copy), context);
   S3Outcome outcome = co_await std::move(execution);
   if (!outcome.failure.has_value()) {

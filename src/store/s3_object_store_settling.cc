@@ -1,4 +1,6 @@
 // S3ObjectStore: what has become of an object, where a reply does not tell it.
+#include <algorithm>
+#include <chrono>
 #include <optional>
 #include <utility>
 
@@ -6,6 +8,12 @@
 #include "store/s3_object_store.h"
 
 namespace ckptfs {
+
+namespace {
+
+constexpr std::chrono::seconds kSettleTime{20};
+
+}  // namespace
 
 std::string S3ObjectStore::NonceOf(const UserMetadata& metadata) {
   const auto it = metadata.find(kNonceMetadataName);
@@ -31,6 +39,10 @@ Task<Result<PutResult>> S3ObjectStore::Settle(std::string key,
         "the reply to an earlier attempt was lost, so this may be the echo of "
         "its success"));
   }
+  // The time of the write itself may be over; this is the last chance to learn
+  // what its caller must know.
+  context.deadline = std::max(context.deadline,
+                              client_.clock().Now() + kSettleTime);
   Task<Result<ObjectInfo>> look =
       HeadPinned(key, ETag(), std::string(), context);
   Result<ObjectInfo> head = co_await std::move(look);
@@ -38,8 +50,15 @@ Task<Result<PutResult>> S3ObjectStore::Settle(std::string key,
     if (head.error().code() == ErrorCode::kNotFound) {
       co_return Fail(failure.error);
     }
-    co_return Fail(head.error().WithContext(
-        "looking for the outcome of a write whose reply was lost"));
+    Error::Detail unknown;
+    unknown.message = failure.error.message() +
+                      "; whether S3 has carried it out is not known: " +
+                      head.error().message();
+    unknown.http_status = failure.error.http_status();
+    unknown.s3_code = failure.error.s3_code();
+    unknown.request_id = failure.error.request_id();
+    unknown.key = key;
+    co_return Fail(Error(ErrorCode::kOutcomeUnknown, std::move(unknown)));
   }
   if (NonceOf(head->metadata) == nonce &&
       (!size.has_value() || *size == head->size)) {

@@ -442,10 +442,7 @@ Task<Result<ObjectInfo>> ObjectWriter::PutWhole(std::string key,
   assert(!state_->begun);
   state_->key = std::move(key);
   state_->attributes = std::move(attributes);
-  if (!condition.empty()) {
-    // With it a lost reply is told from a lost race.
-    state_->attributes.metadata[kNonceMetadataName] = MakeNonce();
-  }
+  state_->attributes.metadata[kNonceMetadataName] = MakeNonce();
   return State::PutWhole(state_, std::move(payload), std::move(condition));
 }
 

@@ -61,13 +61,14 @@ class ObjectWriter {
 
   // Waits for every part, then publishes them under bound_key() as one object.
   // On error the upload is aborted, and the old object is untouched, unless the
-  // reply of the store got lost for good (kUnavailable, kDeadlineExceeded,
-  // kCancelled): then it may be the new one. Parts are not taken any more.
+  // code is kOutcomeUnknown or kCancelled: then it may be the new one. Parts
+  // are not taken any more.
   // kPreconditionFailed: `condition` did not hold. REQUIRES: begun(), at least
   // one part. The result's last_modified is not known.
   Task<Result<ObjectInfo>> Complete(WriteCondition condition);
 
-  // Publishes a small object by one PUT. REQUIRES: !begun().
+  // Publishes a small object by one PUT; a nonce joins the metadata. Errors as
+  // for Complete. REQUIRES: !begun().
   Task<Result<ObjectInfo>> PutWhole(std::string key, Payload payload,
                                     ObjectAttributes attributes,
                                     WriteCondition condition);
@@ -91,12 +92,13 @@ struct CopyOptions {
 };
 
 // Copies an object inside the bucket, attributes included, in parallel parts
-// where it is large. With `source_etag` the copy is of exactly that version
-// (kPreconditionFailed otherwise). kNotFound: no such source. The result's
-// metadata is known for copies by parts alone, its last_modified never.
+// where it is large. The copy is of exactly the version that `source` tells
+// (key, size, ETag, metadata, content type, as Head gave them);
+// kPreconditionFailed: it is not that any more, or `condition` did not hold.
+// kNotFound: no such source. kOutcomeUnknown: as for ObjectWriter. The result's
+// last_modified is not known.
 Task<Result<ObjectInfo>> CopyObject(ObjectStore& store, Executor& executor,
-                                    std::string source_key, ETag source_etag,
-                                    std::uint64_t source_size, std::string key,
+                                    ObjectInfo source, std::string key,
                                     WriteCondition condition,
                                     CopyOptions options = {});
 

@@ -1,5 +1,4 @@
 """Names on a real mount: listings, mkdir, rmdir, rename."""
-import ctypes
 import errno
 import os
 import stat
@@ -9,17 +8,7 @@ import pytest
 
 from support.errors import refused
 from support.programs import wait_until
-
-RENAME_NOREPLACE = 1
-RENAME_EXCHANGE = 2
-AT_FDCWD = -100
-
-
-def renameat2(old, new, flags):
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.renameat2(AT_FDCWD, bytes(old), AT_FDCWD, bytes(new), flags) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
+from support.renameat2 import RENAME_EXCHANGE, RENAME_NOREPLACE, renameat2
 
 
 def test_mkdir_and_rmdir(mount):

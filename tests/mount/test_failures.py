@@ -2,11 +2,13 @@
 old object stays, and no multipart upload is left."""
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from support.errors import refused
 from support.programs import wait_until
+from support.renameat2 import RENAME_NOREPLACE, renameat2
 
 MIB = 1 << 20
 OLD = b"old object" * 1000
@@ -236,3 +238,52 @@ def test_slow_store(server, make_mount):
                  for child in children]
     assert codes == [0] * len(children)
     assert len(mount.bucket.names()) == 42
+
+
+def test_lost_replies(server, make_mount):
+    """S3 has carried the write out and every reply to it got lost: the mount
+    looks at the object, and the save is a success. [S-01]"""
+    mount = make_mount(server=server)
+    for operation in ["PutObject", "CompleteMultipartUpload"]:
+        server.control(f"fault?op={operation}&action=lose_reply&count=-1")
+    with ThreadPoolExecutor() as pool:
+        saves = [pool.submit(save, mount.path / f"{size}.pt", size)
+                 for size in (1, 20)]
+        for one in saves:
+            one.result()
+    server.control("clear")
+    for size in (1, 20):
+        assert mount.bucket.read(f"{size}.pt") == content(size)
+    assert not mount.bucket.uploads()
+
+
+def test_lost_replies_of_operations_on_names(server, make_mount):
+    """One lost reply does not turn mkdir or a rename into EEXIST. [S-35]"""
+    mount = make_mount(server=server)
+    server.control("fault?op=PutObject&action=lose_reply")
+    (mount.path / "dir").mkdir()
+    (mount.path / "file").write_bytes(b"bytes")
+    server.control("fault?op=CopyObject&action=lose_reply")
+    renameat2(mount.path / "file", mount.path / "other", RENAME_NOREPLACE)
+    assert (mount.path / "other").read_bytes() == b"bytes"
+    assert set(mount.bucket.keys()) == {"dir/", "other"}
+
+
+def test_outcome_that_nobody_can_tell(server, make_mount):
+    """The reply got lost and S3 cannot be asked: the writer is told EIO, the
+    log says that the outcome is not known, and what is there is shown once S3
+    answers again. [S-02] [S-41]"""
+    mount = make_mount(server=server)
+    save(mount.path / "model.pt", 1)
+    server.control("fault?op=PutObject&action=lose_reply&count=-1")
+    # Opening asks too; only what follows the write is to fail.
+    fd = os.open(mount.path / "model.pt", os.O_WRONLY | os.O_TRUNC)
+    os.write(fd, b"new")
+    server.control("fault?op=HeadObject&action=fail&status=403&count=-1")
+    with refused(errno.EIO):
+        os.close(fd)
+    server.control("clear")
+    assert mount.bucket.read("model.pt") == b"new"
+    assert "not known" in mount.log()
+    wait_until(lambda: (mount.path / "model.pt").read_bytes() == b"new",
+               "the mount shows what is there", 10)

@@ -96,10 +96,6 @@ class DirtyFile final : public MemoryRetainer {
   // Makes everything written so far the object `target()` names, whole or not
   // at all. Afterwards the file can be written on, with the result as its base.
   Task<Result<ObjectInfo>> Publish(WriteCondition condition);
-  // The attributes the object was given by the last Publish.
-  const ObjectAttributes& published_attributes() const {
-    return published_attributes_;
-  }
 
   // The content is lost (a write was refused): frees its memory; every call but
   // Resize(0) and Abort gives `error` from now on.
@@ -183,8 +179,6 @@ class DirtyFile final : public MemoryRetainer {
   std::uint64_t generation_ = 0;  // counts Publishes and restarts
   int sending_ = 0;
   StrandEvent sent_;
-  ObjectAttributes upload_attributes_;
-  ObjectAttributes published_attributes_;
   std::optional<Error> error_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -13,7 +13,6 @@ void DirtyFile::Begin() {
   writer_ = std::make_unique<ObjectWriter>(
       *env_.store, *env_.strand,
       ObjectWriterOptions{.max_parts_in_flight = options_.parts_in_flight});
-  upload_attributes_ = target.attributes;
   writer_->Begin(std::move(target.key), std::move(target.attributes));
 }
 
@@ -91,7 +90,6 @@ Task<Result<ObjectInfo>> DirtyFile::Publish(WriteCondition condition) {
       }
       payload.owner = std::move(owners);
     }
-    published_attributes_ = target.attributes;
     writer_ = std::make_unique<ObjectWriter>(*env_.store, *env_.strand,
                                              ObjectWriterOptions{});
     info = co_await writer_->PutWhole(std::move(target.key), std::move(payload),
@@ -109,7 +107,6 @@ Task<Result<ObjectInfo>> DirtyFile::Publish(WriteCondition condition) {
 
 Task<Result<ObjectInfo>> DirtyFile::PublishParts(WriteCondition condition) {
   Begin();
-  published_attributes_ = upload_attributes_;
   if (prefix_ > 0) {
     const int chunks = prefix_chunks();
     const std::uint64_t step = copy_chunk_bytes();
@@ -153,9 +150,8 @@ Task<Result<ObjectInfo>> DirtyFile::PublishParts(WriteCondition condition) {
   const WriteCondition none;
   Result<ObjectInfo> whole = co_await writer_->Complete(none);
   CKPTFS_CO_RETURN_IF_ERROR(whole);
-  Result<ObjectInfo> copied =
-      co_await CopyObject(*env_.store, *env_.strand, bound_key, whole->etag,
-                          whole->size, key, condition);
+  Result<ObjectInfo> copied = co_await CopyObject(
+      *env_.store, *env_.strand, *whole, key, condition);
   DeleteRequest remove;
   remove.key = bound_key;
   Result<void> removed = co_await env_.store->Delete(std::move(remove));

@@ -27,6 +27,7 @@ constexpr Row kRows[] = {
     {ErrorCode::kResourceExhausted, ENOSPC, false},
     {ErrorCode::kUnavailable, EIO, false},
     {ErrorCode::kDeadlineExceeded, EIO, false},
+    {ErrorCode::kOutcomeUnknown, EIO, false},
     {ErrorCode::kCancelled, EIO, false},
     {ErrorCode::kDataLoss, EIO, false},
     {ErrorCode::kUnsupported, EOPNOTSUPP, false},

@@ -128,6 +128,63 @@ TEST_F(S3Store, ACompleteThatFailsForGoodAfterALostReplyIsSettled) {
   EXPECT_EQ(done->etag.value, "\"e-1\"");
 }
 
+// Every attempt may have been carried out: one look at the object decides.
+TEST_F(S3Store, AWriteWhoseRepliesAllGetLostIsSettled) {
+  const auto run = [this](const std::vector<ScriptedTransport::Answer>& look) {
+    for (int i = 0; i < RetryPolicy().max_attempts; ++i) {
+      transport_->Add({0, {}, "", TransportFailure::kBroken});
+    }
+    for (const auto& answer : look) transport_->Add(answer);
+    PutRequest put;
+    put.key = "k";
+    put.attributes.metadata[kNonceMetadataName] = "mine";
+    return store_->Put(std::move(put)).Get();
+  };
+  auto ours = run({{200, Object("e", "0", "mine"), ""}});
+  ASSERT_TRUE(ours.has_value()) << ours.error().ToString();
+  EXPECT_EQ(ours->etag.value, "\"e\"");
+  EXPECT_EQ(seen().back().method, "HEAD");
+  // The older object is still there: nothing was carried out.
+  EXPECT_EQ(run({{200, Object("e", "0", "other's"), ""}}).error().code(),
+            ErrorCode::kUnavailable);
+  EXPECT_EQ(run({{404, {}, ""}}).error().code(), ErrorCode::kUnavailable);
+  // Nobody can tell.
+  const auto unknown = run({{403, {}, ""}});
+  EXPECT_EQ(unknown.error().code(), ErrorCode::kOutcomeUnknown);
+  EXPECT_NE(unknown.error().message().find("not known"), std::string::npos);
+}
+
+TEST_F(S3Store, AWriteThatNeverReachedTheServerIsNotLookedFor) {
+  for (int i = 0; i < RetryPolicy().max_attempts; ++i) {
+    transport_->Add({0, {}, "", TransportFailure::kConnect});
+  }
+  PutRequest put;
+  put.key = "k";
+  put.attributes.metadata[kNonceMetadataName] = "mine";
+  EXPECT_EQ(store_->Put(std::move(put)).Get().error().code(),
+            ErrorCode::kUnavailable);
+  EXPECT_NE(seen().back().method, "HEAD");
+}
+
+// The copy carries its source's nonce.
+TEST_F(S3Store, AConditionalCopyWhoseReplyGotLostIsSettled) {
+  CopyRequest copy;
+  copy.source_key = "s";
+  copy.key = "t";
+  copy.nonce = "source's";
+  copy.condition.if_none_match = true;
+  transport_->Add({0, {}, "", TransportFailure::kBroken});
+  Answer(412);
+  Answer(200, Object("e", "5", "source's"));
+  auto done = store_->Copy(copy).Get();
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  transport_->Add({0, {}, "", TransportFailure::kBroken});
+  Answer(412);
+  Answer(200, Object("e", "5", "other's"));
+  EXPECT_EQ(store_->Copy(copy).Get().error().code(),
+            ErrorCode::kPreconditionFailed);
+}
+
 TEST_F(S3Store, UploadsAreListedPlainlyWhereTheEncodingIsUnclear) {
   const auto page = [](const std::string& key, const std::string& more = "") {
     return "<ListMultipartUploadsResult>" + more + "<Upload><Key>" + key +

@@ -302,7 +302,7 @@ TEST_F(ObjectWriterTest, CompleteWithoutPartsIsRefused) {
   EXPECT_TRUE(store.log().empty());
 }
 
-TEST_F(ObjectWriterTest, PutWholeCarriesANonceUnderACondition) {
+TEST_F(ObjectWriterTest, PutWholeCarriesANonce) {
   store.ForwardAll();
   WriteCondition absent;
   absent.if_none_match = true;
@@ -316,8 +316,7 @@ TEST_F(ObjectWriterTest, PutWholeCarriesANonceUnderACondition) {
     executor.RunAll();
     ASSERT_TRUE(completed->has_value());
     EXPECT_EQ((*completed)->size, 5u);
-    EXPECT_EQ((*completed)->metadata.count(kNonceMetadataName),
-              conditional ? 1u : 0u);
+    EXPECT_EQ((*completed)->metadata.count(kNonceMetadataName), 1u);
   }
   MakeWriter();
   Spawn<Result<ObjectInfo>>(
