@@ -41,8 +41,6 @@ class ProcessOracle {
   // The group of thread `tid`; unknown if it cannot be told. Never fails.
   virtual Future<ProcessGroup> GroupOf(pid_t tid) = 0;
   virtual Future<FlushWitness> WitnessFlush(pid_t tid, InodeNumber ino) = 0;
-  // Whether `group` still runs (neither gone nor dying): for the drain.
-  virtual Future<bool> IsAlive(ProcessGroup group) = 0;
 };
 
 }  // namespace ckptfs::fs

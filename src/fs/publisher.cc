@@ -233,9 +233,8 @@ Task<Result<void>> Publisher::PreserveForReaders(std::shared_ptr<File> file) {
   const std::string key = names_.ReservedKey(
       "open/" + preserve_tag_ + "-" + std::to_string(++preserved_count_));
   const WriteCondition none;
-  Result<ObjectInfo> copy =
-      co_await CopyObject(context_.store, context_.strand,
-                          *file->base, key, none);
+  Result<ObjectInfo> copy = co_await CopyObject(context_.store, context_.strand,
+                                                *file->base, key, none);
   if (!copy) {
     const ErrorCode code = copy.error().code();
     // Already replaced or removed by somebody else: nothing left to keep.

@@ -254,6 +254,8 @@ Result<FileDescriptor> MountFuse(const MountRequest& request) {
                       ": load the kernel module with modprobe fuse; in a "
                       "container, add --device /dev/fuse --cap-add SYS_ADMIN");
     }
+    // fusermount3 is set-uid where users may mount at all.
+    if (error == EACCES && geteuid() != 0) return MountByHelper(request);
     return Fail(ErrorCode::kPermissionDenied,
                 std::string("cannot open ") + kDevice + ": " + Reason(error) +
                     "; in a container, add --device /dev/fuse");

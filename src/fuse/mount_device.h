@@ -53,7 +53,8 @@ Result<FileDescriptor> MountFuse(const MountRequest& request);
 
 // Removes the mount. Lazy: the name goes at once, the mount when nobody uses it
 // any more. Forced, with lazy: unanswered requests fail at once (root only;
-// fusermount3 cannot). Errors: kConflict (in use), kPermissionDenied, kInternal.
+// fusermount3 cannot). Errors: kConflict (in use), kPermissionDenied,
+// kInternal.
 Result<void> UnmountFuse(const std::string& mount_point, bool lazy,
                          bool forced = false);
 

@@ -210,33 +210,6 @@ struct ProcProcessOracle::State {
     }
     return witness;
   }
-
-  bool IsAlive(fs::ProcessGroup group) {
-    if (!group.known()) return true;  // what cannot be seen counts as living
-    const std::string path = Path(group.tgid, "status");
-    const std::optional<std::string> text = ReadProcFile(path);
-    if (!text.has_value()) {
-      const int error = errno;
-      NoteUnreadable(path, error);
-      return error != ENOENT && error != ESRCH;
-    }
-    const std::optional<ProcStatus> leader = ParseProcStatus(*text);
-    if (!leader.has_value()) return true;
-    const fs::ProcessGroup now = Identify(*leader);
-    if (now.known() && now != group) return false;
-    if (leader->has_memory) return true;
-    // The first thread may end before the others (pthread_exit in main).
-    bool living = false;
-    ForEachEntry(Path(group.tgid, "task"), [&](int dir, const char* name) {
-      const std::string file = std::string(name) + "/status";
-      const std::optional<std::string> thread = ReadProcFile(dir, file.c_str());
-      const std::optional<ProcStatus> status =
-          thread.has_value() ? ParseProcStatus(*thread) : std::nullopt;
-      living = status.has_value() && status->has_memory;
-      return !living;
-    });
-    return living;
-  }
 };
 
 ProcProcessOracle::ProcProcessOracle(Executor& work)
@@ -262,15 +235,6 @@ Future<fs::FlushWitness> ProcProcessOracle::WitnessFlush(pid_t tid,
       [state = state_, tid, ino, promise = std::move(promise)]() mutable {
         promise.Set(state->Witness(tid, ino));
       });
-  return future;
-}
-
-Future<bool> ProcProcessOracle::IsAlive(fs::ProcessGroup group) {
-  Promise<bool> promise;
-  Future<bool> future = promise.GetFuture();
-  work_.Post([state = state_, group, promise = std::move(promise)]() mutable {
-    promise.Set(state->IsAlive(group));
-  });
   return future;
 }
 

@@ -35,7 +35,6 @@ class ProcProcessOracle final : public fs::ProcessOracle {
   // group whose exit code names a signal.
   Future<fs::FlushWitness> WitnessFlush(pid_t tid,
                                         fs::InodeNumber ino) override;
-  Future<bool> IsAlive(fs::ProcessGroup group) override;
 
  private:
   struct State;

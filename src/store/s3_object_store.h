@@ -96,7 +96,8 @@ class S3ObjectStore final : public ObjectStore {
                                       std::string version_id,
                                       CallContext context);
   // What became of a write whose reply was lost and whose repetition failed
-  // with `failure`, or was not tried any more. `size`: of the object it would have made, if known.
+  // with `failure`, or was not tried any more. `size`: of the object it would
+  // have made, if known.
   Task<Result<PutResult>> Settle(std::string key, std::string nonce,
                                  std::optional<std::uint64_t> size,
                                  S3Failure failure, CallContext context);

@@ -41,8 +41,8 @@ Task<Result<PutResult>> S3ObjectStore::Settle(std::string key,
   }
   // The time of the write itself may be over; this is the last chance to learn
   // what its caller must know.
-  context.deadline = std::max(context.deadline,
-                              client_.clock().Now() + kSettleTime);
+  context.deadline =
+      std::max(context.deadline, client_.clock().Now() + kSettleTime);
   Task<Result<ObjectInfo>> look =
       HeadPinned(key, ETag(), std::string(), context);
   Result<ObjectInfo> head = co_await std::move(look);

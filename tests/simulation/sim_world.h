@@ -50,12 +50,6 @@ class ScriptedOracle final : public fs::ProcessOracle {
     }
     return Future<fs::FlushWitness>(witness);
   }
-  Future<bool> IsAlive(fs::ProcessGroup group) override {
-    for (const auto& [tid, process] : threads) {
-      if (process.tgid == group.tgid) return Future<bool>(!process.dying);
-    }
-    return Future<bool>(false);
-  }
 
  private:
   fs::ProcessGroup Group(pid_t tid) const {

@@ -150,8 +150,8 @@ Task<Result<ObjectInfo>> DirtyFile::PublishParts(WriteCondition condition) {
   const WriteCondition none;
   Result<ObjectInfo> whole = co_await writer_->Complete(none);
   CKPTFS_CO_RETURN_IF_ERROR(whole);
-  Result<ObjectInfo> copied = co_await CopyObject(
-      *env_.store, *env_.strand, *whole, key, condition);
+  Result<ObjectInfo> copied =
+      co_await CopyObject(*env_.store, *env_.strand, *whole, key, condition);
   DeleteRequest remove;
   remove.key = bound_key;
   Result<void> removed = co_await env_.store->Delete(std::move(remove));

@@ -341,55 +341,6 @@ TEST_F(FlushWitnessTest, KilledWhileItWaitsInCloseIsLiving) {
   Expect(dispatcher.seen(), pid, false);
 }
 
-TEST_F(FlushWitnessTest, AliveEndsWithTheProcess) {
-  ThreadPool work("witness", 1);
-  WitnessingDispatcher dispatcher(work);
-  TestMount mount(dispatcher);
-  Child child("pause", mount.Path("file"));
-  child.AwaitReady();
-  ProcProcessOracle& oracle = dispatcher.oracle();
-  const fs::ProcessGroup group = oracle.GroupOf(child.pid()).Get().value();
-  ASSERT_TRUE(group.known());
-  EXPECT_TRUE(oracle.IsAlive(group).Get().value());
-  // The same number, started at another time: another process.
-  EXPECT_FALSE(
-      oracle.IsAlive({group.tgid, group.start_time + 1}).Get().value());
-  child.Kill(SIGKILL);
-  child.Reap();
-  EXPECT_FALSE(oracle.IsAlive(group).Get().value());
-  EXPECT_FALSE(oracle.GroupOf(group.tgid).Get().value().known());
-}
-
-// Dying, with its FLUSH still unanswered: not alive any more.
-TEST_F(FlushWitnessTest, TheDyingAreNotAlive) {
-  ThreadPool work("witness", 1);
-  WitnessingDispatcher dispatcher(work);
-  TestMount mount(dispatcher);
-  Child child("pause", mount.Path("file"));
-  child.AwaitReady();
-  ProcProcessOracle& oracle = dispatcher.oracle();
-  const fs::ProcessGroup group = oracle.GroupOf(child.pid()).Get().value();
-  dispatcher.Block();
-  child.Kill(SIGTERM);
-  dispatcher.AwaitArrival();
-  EXPECT_FALSE(oracle.IsAlive(group).Get().value());
-  dispatcher.Unblock();
-  child.Reap();
-}
-
-TEST_F(FlushWitnessTest, AliveAfterTheFirstThreadHasEnded) {
-  ThreadPool work("witness", 1);
-  WitnessingDispatcher dispatcher(work);
-  TestMount mount(dispatcher);
-  Child child("leader-gone-pause", mount.Path("file"));
-  child.AwaitReady();
-  ProcProcessOracle& oracle = dispatcher.oracle();
-  const fs::ProcessGroup group = oracle.GroupOf(child.pid()).Get().value();
-  EXPECT_TRUE(oracle.IsAlive(group).Get().value());
-  child.Kill(SIGKILL);
-  child.Reap();
-}
-
 // [S-13]
 TEST(ProcProcessOracle, UnknownCallersCountAsLiving) {
   ThreadPool work("witness", 1);
@@ -402,14 +353,12 @@ TEST(ProcProcessOracle, UnknownCallersCountAsLiving) {
     EXPECT_FALSE(witness.dying_by_signal);
     EXPECT_FALSE(witness.has_other_writable_descriptor);
   }
-  EXPECT_TRUE(oracle.IsAlive({}).Get().value());
 }
 
 TEST(ProcProcessOracle, AMissingProcCountsAsGone) {
   ThreadPool work("witness", 1);
   ProcProcessOracle oracle(work, {.proc_root = "/nonexistent"});
   EXPECT_FALSE(oracle.GroupOf(getpid()).Get().value().known());
-  EXPECT_FALSE(oracle.IsAlive({getpid(), 1}).Get().value());
 }
 
 }  // namespace
