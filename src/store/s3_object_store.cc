@@ -236,16 +236,19 @@ Task<Result<PutResult>> S3ObjectStore::RunPut(PutRequest request,
   Result<S3Request> put = BuildPut(request);
   CKPTFS_CO_RETURN_IF_ERROR(put);
   const ETag if_match = request.condition.if_match;
-  std::optional<S3Request> bare;
+  std::optional<S3Request> unquoted;  // to be tried when the first one fails
   if (!if_match.empty()) {
-    bare = *put;
-    bare->headers.Set("If-Match", std::string(Unquoted(if_match.value)));
+    S3Request bare = *put;
+    bare.headers.Set("If-Match", std::string(Unquoted(if_match.value)));
+    if (bare_if_match_) {
+      put = std::move(bare);
+    } else {
+      unquoted = std::move(bare);
+    }
   }
-  const bool bare_first = bare.has_value() && bare_if_match_;
-  S3Request first = bare_first ? *std::move(bare) : *std::move(put);
-  Task<S3Outcome> execution = client_.Execute(std::move(first), context);
+  Task<S3Outcome> execution = client_.Execute(*std::move(put), context);
   S3Outcome outcome = co_await std::move(execution);
-  if (bare.has_value() && !bare_first && outcome.failure.has_value() &&
+  if (unquoted.has_value() && outcome.failure.has_value() &&
       !outcome.reconcile && outcome.failure->error.http_status() == 412) {
     // radosgw compares If-Match of PutObject, quotes and all, with an ETag
     // that it keeps without quotes. The repetition is as conditional.
@@ -253,7 +256,7 @@ Task<Result<PutResult>> S3ObjectStore::RunPut(PutRequest request,
         HeadPinned(request.key, if_match, std::string(), context);
     Result<ObjectInfo> head = co_await std::move(look);
     if (head.has_value()) {
-      Task<S3Outcome> again = client_.Execute(*std::move(bare), context);
+      Task<S3Outcome> again = client_.Execute(*std::move(unquoted), context);
       outcome = co_await std::move(again);
       if (!outcome.failure.has_value()) bare_if_match_ = true;
     }
