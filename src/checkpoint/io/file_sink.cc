@@ -1,0 +1,152 @@
+#include "checkpoint/io/file_sink.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+#include <vector>
+
+#include "checkpoint/io/file_error.h"
+#include "checkpoint/io/run_on.h"
+#include "common/log.h"
+#include "transfer/nonce.h"
+
+namespace ckptfs {
+
+namespace {
+
+// IOV_MAX of Linux (limits.h).
+constexpr std::size_t kMaxIov = 1024;
+
+std::string Folder(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
+Result<void> WriteAll(int fd, const std::string& path, std::uint64_t offset,
+                      const Payload& payload) {
+  std::vector<iovec> iov;
+  for (const auto& s : payload.segments) {
+    // pwritev takes non-const memory and only reads it.
+    if (!s.empty()) {
+      iov.push_back({const_cast<std::byte*>(s.data()), s.size()});
+    }
+  }
+  std::size_t first = 0;
+  while (first < iov.size()) {
+    const auto count = std::min(kMaxIov, iov.size() - first);
+    ssize_t n = pwritev(fd, &iov[first], static_cast<int>(count),
+                        static_cast<off_t>(offset));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return Fail(FileError(errno, "write " + path));
+    offset += static_cast<std::uint64_t>(n);
+    while (n > 0) {
+      iovec& v = iov[first];
+      const auto step = std::min(v.iov_len, static_cast<std::size_t>(n));
+      v.iov_base = static_cast<std::byte*>(v.iov_base) + step;
+      v.iov_len -= step;
+      n -= static_cast<ssize_t>(step);
+      if (v.iov_len == 0) ++first;
+    }
+  }
+  return {};
+}
+
+// The name is durable once its folder is.
+Result<void> SyncFolder(const std::string& folder) {
+  const UniqueFd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return Fail(FileError(errno, "open " + folder));
+  // File systems without fsync of directories say EINVAL or ENOSYS.
+  if (fsync(fd.get()) != 0 && errno != EINVAL && errno != ENOSYS) {
+    return Fail(FileError(errno, "fsync " + folder));
+  }
+  return {};
+}
+
+}  // namespace
+
+FileSink::FileSink(std::string path, std::string temporary, UniqueFd fd,
+                   Executor& pool)
+    : path_(std::move(path)),
+      temporary_(std::move(temporary)),
+      fd_(std::move(fd)),
+      pool_(pool) {}
+
+FileSink::~FileSink() {
+  if (committed_) return;
+  fd_.Reset();
+  if (unlink(temporary_.c_str()) != 0 && errno != ENOENT) {
+    LogWarning("left over: " +
+               FileError(errno, "unlink " + temporary_).message());
+  }
+}
+
+Task<Result<std::unique_ptr<FileSink>>> FileSink::Create(std::string path,
+                                                         std::uint64_t size,
+                                                         Executor& pool) {
+  // A short name: NAME_MAX holds for the temporary one too.
+  const std::string temporary =
+      Folder(path) + "/.tmp-" + MakeNonce().substr(0, 16);
+  const auto create = [temporary, size]() -> Result<int> {
+    UniqueFd fd(
+        open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
+    if (!fd.valid()) return Fail(FileError(errno, "create " + temporary));
+    if (ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
+      const Error error = FileError(errno, "ftruncate " + temporary);
+      unlink(temporary.c_str());
+      return Fail(error);
+    }
+    return fd.Release();
+  };
+  Future<int> creating = RunOn<int>(pool, create);
+  Result<int> fd = co_await std::move(creating);
+  if (!fd) co_return Fail(fd.error().WithContext("save " + path));
+  co_return std::unique_ptr<FileSink>(
+      new FileSink(std::move(path), temporary, UniqueFd(*fd), pool));
+}
+
+Task<Result<void>> FileSink::Write(Payload part) {
+  const std::uint64_t offset = written_;
+  written_ += part.size();
+  Future<void> writing = RunOn<void>(
+      pool_, [fd = fd_.get(), path = path_, offset, part = std::move(part)] {
+        return WriteAll(fd, path, offset, part);
+      });
+  Result<void> wrote = co_await std::move(writing);
+  co_return wrote;
+}
+
+Task<Result<void>> FileSink::Commit(WriteCondition condition) {
+  if (!condition.if_match.empty()) {
+    co_return Fail(ErrorCode::kUnsupported,
+                   path_ + ": a plain file has no version to compare with");
+  }
+  const auto commit = [fd = fd_.Release(), temporary = temporary_, path = path_,
+                       no_replace = condition.if_none_match]() -> Result<void> {
+    const int synced = fsync(fd) == 0 ? 0 : errno;
+    const int closed = close(fd) == 0 ? 0 : errno;
+    if (synced != 0) return Fail(FileError(synced, "fsync " + path));
+    if (closed != 0) return Fail(FileError(closed, "close " + path));
+    const unsigned flags = no_replace ? RENAME_NOREPLACE : 0;
+    if (renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), flags) !=
+        0) {
+      if (errno == EEXIST) {
+        return Fail(ErrorCode::kPreconditionFailed, path + " exists");
+      }
+      return Fail(FileError(errno, "rename to " + path));
+    }
+    return SyncFolder(Folder(path));
+  };
+  Future<void> committing = RunOn<void>(pool_, commit);
+  Result<void> done = co_await std::move(committing);
+  if (!done) co_return Fail(done.error().WithContext("save " + path_));
+  committed_ = true;
+  co_return Result<void>();
+}
+
+}  // namespace ckptfs

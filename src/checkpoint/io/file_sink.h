@@ -1,0 +1,45 @@
+// FileSink: a plain file as a ByteSink.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "checkpoint/io/byte_sink.h"
+#include "checkpoint/io/unique_fd.h"
+
+namespace ckptfs {
+
+// Written in order to ".tmp-<nonce>-<name>" beside the target, then synced and
+// renamed over it: what reads the target sees the old or the new file. A mount
+// of ckptfs keeps such a name in memory until the rename, so that it costs one
+// upload.
+class FileSink final : public ByteSink {
+ public:
+  // `size` is announced with ftruncate. `pool` runs blocking calls; both
+  // executors outlive the sink. Errors as open(2); kNotFound: the folder does
+  // not exist.
+  static Task<Result<std::unique_ptr<FileSink>>> Create(std::string path,
+                                                        std::uint64_t size,
+                                                        Executor& pool);
+  ~FileSink() override;
+
+  const std::string& name() const override { return path_; }
+  std::uint64_t part_bytes() const override { return 8ull << 20; }
+  Task<Result<void>> Write(Payload part) override;
+  // if_none_match is served by renameat2(RENAME_NOREPLACE); if_match is
+  // kUnsupported.
+  Task<Result<void>> Commit(WriteCondition condition) override;
+
+ private:
+  FileSink(std::string path, std::string temporary, UniqueFd fd,
+           Executor& pool);
+
+  const std::string path_;
+  const std::string temporary_;  // removed unless committed_
+  UniqueFd fd_;
+  Executor& pool_;
+  std::uint64_t written_ = 0;
+  bool committed_ = false;
+};
+
+}  // namespace ckptfs
