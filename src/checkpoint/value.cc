@@ -64,6 +64,9 @@ const std::string* Value::AsString() const {
 }
 const Bytes* Value::AsBytes() const { return std::get_if<Bytes>(&v_); }
 const Global* Value::AsGlobal() const { return std::get_if<Global>(&v_); }
+const StorageReference* Value::AsStorage() const {
+  return std::get_if<StorageReference>(&v_);
+}
 List* Value::AsList() const { return Shared<List>(v_); }
 Tuple* Value::AsTuple() const { return Shared<Tuple>(v_); }
 Set* Value::AsSet() const { return Shared<Set>(v_); }
@@ -99,6 +102,9 @@ std::string Value::TypeName() const {
     }
     std::string operator()(const std::shared_ptr<TensorView>&) const {
       return "torch.Tensor";
+    }
+    std::string operator()(const StorageReference& s) const {
+      return s.type.module + "." + s.type.name;
     }
   };
   return std::visit(Name(), v_);

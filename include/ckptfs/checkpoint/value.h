@@ -45,34 +45,42 @@ struct Global {
   friend bool operator==(const Global&, const Global&) = default;
 };
 
+// A storage by itself, e.g. that of a quantized tensor, under the class that
+// names its element type: {"torch", "QInt8Storage"}.
+struct StorageReference {
+  Global type;
+  std::shared_ptr<Storage> storage;
+};
+
 // Cheap to copy: containers are shared, as they are in Python, and two Values
 // of one container see each other's changes. Not thread-safe while anybody
 // changes a container. A Value never contains itself: readers refuse cycles.
 class Value {
  public:
-  using Variant =
-      std::variant<std::monostate,  // None
-                   bool, std::int64_t, BigInt, double, std::string, Bytes,
-                   Global, std::shared_ptr<List>, std::shared_ptr<Tuple>,
-                   std::shared_ptr<Dict>, std::shared_ptr<Set>,
-                   std::shared_ptr<Object>, std::shared_ptr<TensorView>>;
+  using Variant = std::variant<std::monostate,  // None
+                               bool, std::int64_t, BigInt, double, std::string,
+                               Bytes, Global, std::shared_ptr<List>,
+                               std::shared_ptr<Tuple>, std::shared_ptr<Dict>,
+                               std::shared_ptr<Set>, std::shared_ptr<Object>,
+                               std::shared_ptr<TensorView>, StorageReference>;
 
   Value() = default;
-  Value(bool v) : v_(v) {}                      // NOLINT: as in Python
-  Value(int v) : v_(std::int64_t{v}) {}         // NOLINT
-  Value(std::int64_t v) : v_(v) {}              // NOLINT
-  Value(double v) : v_(v) {}                    // NOLINT
-  Value(const char* v) : v_(std::string(v)) {}  // NOLINT
-  Value(std::string v) : v_(std::move(v)) {}    // NOLINT
-  Value(Bytes v) : v_(std::move(v)) {}          // NOLINT
-  Value(BigInt v) : v_(std::move(v)) {}         // NOLINT
-  Value(Global v) : v_(std::move(v)) {}         // NOLINT
-  Value(TensorView v);                          // NOLINT
-  Value(List v);                                // NOLINT
-  Value(Tuple v);                               // NOLINT
-  Value(Set v);                                 // NOLINT
-  Value(Dict v);                                // NOLINT
-  Value(Object v);                              // NOLINT
+  Value(bool v) : v_(v) {}                         // NOLINT: as in Python
+  Value(int v) : v_(std::int64_t{v}) {}            // NOLINT
+  Value(std::int64_t v) : v_(v) {}                 // NOLINT
+  Value(double v) : v_(v) {}                       // NOLINT
+  Value(const char* v) : v_(std::string(v)) {}     // NOLINT
+  Value(std::string v) : v_(std::move(v)) {}       // NOLINT
+  Value(Bytes v) : v_(std::move(v)) {}             // NOLINT
+  Value(BigInt v) : v_(std::move(v)) {}            // NOLINT
+  Value(Global v) : v_(std::move(v)) {}            // NOLINT
+  Value(StorageReference v) : v_(std::move(v)) {}  // NOLINT
+  Value(TensorView v);                             // NOLINT
+  Value(List v);                                   // NOLINT
+  Value(Tuple v);                                  // NOLINT
+  Value(Set v);                                    // NOLINT
+  Value(Dict v);                                   // NOLINT
+  Value(Object v);                                 // NOLINT
   Value(std::shared_ptr<TensorView> v) : v_(std::move(v)) {}  // NOLINT
   Value(std::shared_ptr<List> v) : v_(std::move(v)) {}        // NOLINT
   Value(std::shared_ptr<Tuple> v) : v_(std::move(v)) {}       // NOLINT
@@ -90,6 +98,7 @@ class Value {
   const std::string* AsString() const;
   const Bytes* AsBytes() const;
   const Global* AsGlobal() const;
+  const StorageReference* AsStorage() const;
   List* AsList() const;
   Tuple* AsTuple() const;
   Set* AsSet() const;

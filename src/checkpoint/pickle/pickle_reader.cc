@@ -450,6 +450,8 @@ Result<void> Machine::Reduce() {
       items[0].AsList() != nullptr) {
     return PushNew(Value(Set{items[0].AsList()->items}));
   }
+  // The empty bytes of protocol 2.
+  if (IsBuiltin(*global, "bytes") && items.empty()) return Push(Value(Bytes()));
   if (*global == Global{"_codecs", "encode"} && items.size() == 2 &&
       items[0].AsString() != nullptr && items[1].AsString() != nullptr &&
       (*items[1].AsString() == "latin1" || *items[1].AsString() == "latin-1")) {

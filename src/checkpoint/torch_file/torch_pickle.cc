@@ -48,14 +48,6 @@ Result<std::vector<std::int64_t>> Integers(const Value& value,
   return out;
 }
 
-// What Persistent made.
-const Object* AsStorage(const Value& value) {
-  const Object* object = value.AsObject();
-  return object != nullptr && object->made == Object::Made::kPersistent
-             ? object
-             : nullptr;
-}
-
 constexpr std::string_view kTorchUtils = "torch._utils";
 
 }  // namespace
@@ -108,11 +100,7 @@ Result<Value> TorchPickle::Persistent(const Value& id) {
     return Bad("storage " + *key + " is named with " + std::to_string(bytes) +
                " bytes and with " + std::to_string(storage->bytes));
   }
-  Object reference;
-  reference.made = Object::Made::kPersistent;
-  reference.callable = *type;
-  reference.args = tuple->items;
-  return Value(std::move(reference));
+  return Value(StorageReference{*type, storage});
 }
 
 Result<Value> TorchPickle::Reduce(const Global& callable,
@@ -131,12 +119,12 @@ Result<Value> TorchPickle::Reduce(const Global& callable,
   const std::size_t needed = v1 ? 4 : v2 ? 6 : 7;
   if (args.size() < needed)
     return Bad(callable.name + " with too few arguments");
-  const Object* storage = AsStorage(args[0]);
+  const StorageReference* storage = args[0].AsStorage();
   if (storage == nullptr)
     return Bad(callable.name + " of something else than a storage");
   TensorView tensor;
-  const std::string& key = *storage->args[2].AsString();
-  tensor.storage = storages_.find(key)->second;
+  tensor.storage = storage->storage;
+  const std::string& key = tensor.storage->key;
   const std::optional<std::int64_t> offset = args[1].AsInt();
   if (!offset) return Bad("a tensor of storage " + key + " without an offset");
   tensor.offset = *offset;
@@ -155,10 +143,10 @@ Result<Value> TorchPickle::Reduce(const Global& callable,
     tensor.dtype = *known;
   } else {
     const std::optional<DType> dtype =
-        DTypeFromStorageClass(storage->callable.name);
+        DTypeFromStorageClass(storage->type.name);
     if (!dtype) {
       return Bad("a tensor of storage " + key + ", whose type " +
-                 storage->callable.name + " tells no dtype");
+                 storage->type.name + " tells no dtype");
     }
     tensor.dtype = *dtype;
   }

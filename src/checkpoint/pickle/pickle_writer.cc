@@ -1,0 +1,437 @@
+#include "checkpoint/pickle/pickle_writer.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+
+#include "checkpoint/pickle/opcodes.h"
+
+namespace ckptfs {
+
+namespace {
+
+constexpr int kMaxDepth = 200;
+// Lib/pickle.py: _BATCHSIZE.
+constexpr std::size_t kBatch = 1000;
+
+class Writer {
+ public:
+  explicit Writer(PickleStorages& storages) : storages_(storages) {}
+
+  Result<std::string> Run(const Value& value) {
+    Op(PickleOp::kProto);
+    Fixed(2, 1);
+    CKPTFS_RETURN_IF_ERROR(Write(value));
+    Op(PickleOp::kStop);
+    return std::move(out_);
+  }
+
+ private:
+  void Op(PickleOp op) { out_.push_back(static_cast<char>(op)); }
+  void Fixed(std::uint64_t value, int bytes) {
+    for (int i = 0; i < bytes; ++i) {
+      out_.push_back(static_cast<char>(value >> (8 * i) & 0xFF));
+    }
+  }
+
+  void PutMemo(std::uint32_t index) {
+    if (index < 256) {
+      Op(PickleOp::kBinPut);
+      Fixed(index, 1);
+    } else {
+      Op(PickleOp::kLongBinPut);
+      Fixed(index, 4);
+    }
+  }
+  void GetMemo(std::uint32_t index) {
+    if (index < 256) {
+      Op(PickleOp::kBinGet);
+      Fixed(index, 1);
+    } else {
+      Op(PickleOp::kLongBinGet);
+      Fixed(index, 4);
+    }
+  }
+  // True, and written, if the object is in the memo.
+  Result<bool> Known(const void* identity) {
+    const auto found = objects_.find(identity);
+    if (found == objects_.end()) return false;
+    if (open_.contains(identity)) {
+      return Fail(ErrorCode::kInvalidArgument, "a value that contains itself");
+    }
+    GetMemo(found->second);
+    return true;
+  }
+  void Remember(const void* identity) {
+    objects_[identity] = next_memo_;
+    PutMemo(next_memo_++);
+  }
+
+  void Int(std::int64_t value);
+  Result<void> String(const std::string& text);
+  Result<void> Name(const std::string& module, const std::string& name);
+  Result<void> BytesOf(const std::string& data);
+  // Opens with MARK where more than three; `Tuple` closes.
+  Result<void> TupleOf(const std::vector<Value>& items);
+  void IntTuple(const std::vector<std::int64_t>& items);
+  void CloseTuple(std::size_t n);
+  Result<void> ListItems(const std::vector<Value>& items);
+  Result<void> DictItems(const std::vector<Dict::Item>& items);
+
+  Result<void> Write(const Value& value);
+  Result<void> operator()(std::monostate);
+  Result<void> operator()(bool value);
+  Result<void> operator()(std::int64_t value);
+  Result<void> operator()(const BigInt& value);
+  Result<void> operator()(double value);
+  Result<void> operator()(const std::string& value) { return String(value); }
+  Result<void> operator()(const Bytes& value) { return BytesOf(value.data); }
+  Result<void> operator()(const Global& value) {
+    return Name(value.module, value.name);
+  }
+  Result<void> operator()(const std::shared_ptr<List>& value);
+  Result<void> operator()(const std::shared_ptr<Tuple>& value);
+  Result<void> operator()(const std::shared_ptr<Dict>& value);
+  Result<void> operator()(const std::shared_ptr<Set>& value);
+  Result<void> operator()(const std::shared_ptr<Object>& value);
+  Result<void> operator()(const std::shared_ptr<TensorView>& value);
+  Result<void> operator()(const StorageReference& value);
+  friend struct Visit;
+
+  PickleStorages& storages_;
+  std::string out_;
+  int depth_ = 0;
+  std::uint32_t next_memo_ = 0;
+  std::unordered_map<const void*, std::uint32_t> objects_;
+  std::unordered_map<std::string, std::uint32_t> strings_;
+  std::unordered_map<std::string, std::uint32_t> names_;
+  std::unordered_map<const Storage*, DType> dtypes_;
+  // In the memo, and not complete yet.
+  std::unordered_set<const void*> open_;
+};
+
+struct Visit {
+  Writer& writer;
+  template <typename T>
+  Result<void> operator()(const T& value) {
+    return writer(value);
+  }
+};
+
+Result<void> Writer::Write(const Value& value) {
+  if (++depth_ > kMaxDepth) {
+    return Fail(ErrorCode::kInvalidArgument, "values that nest deeper than " +
+                                                 std::to_string(kMaxDepth) +
+                                                 " levels");
+  }
+  Result<void> written = std::visit(Visit{*this}, value.variant());
+  --depth_;
+  return written;
+}
+
+Result<void> Writer::operator()(std::monostate) {
+  Op(PickleOp::kNone);
+  return {};
+}
+
+Result<void> Writer::operator()(bool value) {
+  Op(value ? PickleOp::kNewTrue : PickleOp::kNewFalse);
+  return {};
+}
+
+Result<void> Writer::operator()(std::int64_t value) {
+  Int(value);
+  return {};
+}
+
+void Writer::Int(std::int64_t value) {
+  if (value >= 0 && value <= 0xFF) {
+    Op(PickleOp::kBinInt1);
+    Fixed(static_cast<std::uint64_t>(value), 1);
+  } else if (value >= 0 && value <= 0xFFFF) {
+    Op(PickleOp::kBinInt2);
+    Fixed(static_cast<std::uint64_t>(value), 2);
+  } else if (value >= std::numeric_limits<std::int32_t>::min() &&
+             value <= std::numeric_limits<std::int32_t>::max()) {
+    Op(PickleOp::kBinInt);
+    Fixed(static_cast<std::uint64_t>(value), 4);
+  } else {
+    // As few bytes as keep the sign.
+    int bytes = 8;
+    while (bytes > 1 && value >> (8 * bytes - 9) == value >> 63) --bytes;
+    Op(PickleOp::kLong1);
+    Fixed(static_cast<std::uint64_t>(bytes), 1);
+    Fixed(static_cast<std::uint64_t>(value), bytes);
+  }
+}
+
+Result<void> Writer::operator()(const BigInt& value) {
+  if (value.data.size() > 255) {
+    // LONG4 is not among the opcodes of weights_only.
+    return Fail(ErrorCode::kUnsupported, "an int of more than 255 bytes");
+  }
+  Op(PickleOp::kLong1);
+  Fixed(value.data.size(), 1);
+  out_ += value.data;
+  return {};
+}
+
+Result<void> Writer::operator()(double value) {
+  Op(PickleOp::kBinFloat);
+  Fixed(__builtin_bswap64(std::bit_cast<std::uint64_t>(value)), 8);
+  return {};
+}
+
+Result<void> Writer::String(const std::string& text) {
+  const auto known = strings_.find(text);
+  if (known != strings_.end()) {
+    GetMemo(known->second);
+    return {};
+  }
+  if (text.size() > 0xFFFFFFFF) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "a str of " + std::to_string(text.size()) + " bytes");
+  }
+  Op(PickleOp::kBinUnicode);
+  Fixed(text.size(), 4);
+  out_ += text;
+  strings_[text] = next_memo_;
+  PutMemo(next_memo_++);
+  return {};
+}
+
+Result<void> Writer::Name(const std::string& module, const std::string& name) {
+  const std::string lines = module + "\n" + name + "\n";
+  if (std::count(lines.begin(), lines.end(), '\n') != 2) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "a class whose name has a line break");
+  }
+  const auto known = names_.find(lines);
+  if (known != names_.end()) {
+    GetMemo(known->second);
+    return {};
+  }
+  Op(PickleOp::kGlobal);
+  out_ += lines;
+  names_[lines] = next_memo_;
+  PutMemo(next_memo_++);
+  return {};
+}
+
+Result<void> Writer::BytesOf(const std::string& data) {
+  std::string text;  // latin-1 as UTF-8
+  for (const unsigned char c : data) {
+    if (c < 0x80) {
+      text.push_back(static_cast<char>(c));
+    } else {
+      text.push_back(static_cast<char>(0xc0 | c >> 6));
+      text.push_back(static_cast<char>(0x80 | (c & 0x3f)));
+    }
+  }
+  CKPTFS_RETURN_IF_ERROR(Name("_codecs", "encode"));
+  CKPTFS_RETURN_IF_ERROR(String(text));
+  CKPTFS_RETURN_IF_ERROR(String("latin1"));
+  Op(PickleOp::kTuple2);
+  Op(PickleOp::kReduce);
+  return {};
+}
+
+void Writer::CloseTuple(std::size_t n) {
+  switch (n) {
+    case 0: Op(PickleOp::kEmptyTuple); return;
+    case 1: Op(PickleOp::kTuple1); return;
+    case 2: Op(PickleOp::kTuple2); return;
+    case 3: Op(PickleOp::kTuple3); return;
+    default: Op(PickleOp::kTuple);
+  }
+}
+
+Result<void> Writer::TupleOf(const std::vector<Value>& items) {
+  if (items.size() > 3) Op(PickleOp::kMark);
+  for (const Value& item : items) CKPTFS_RETURN_IF_ERROR(Write(item));
+  CloseTuple(items.size());
+  return {};
+}
+
+void Writer::IntTuple(const std::vector<std::int64_t>& items) {
+  if (items.size() > 3) Op(PickleOp::kMark);
+  for (const std::int64_t item : items) Int(item);
+  CloseTuple(items.size());
+}
+
+Result<void> Writer::ListItems(const std::vector<Value>& items) {
+  for (std::size_t i = 0; i < items.size(); i += kBatch) {
+    const std::size_t n = std::min(kBatch, items.size() - i);
+    if (n > 1) Op(PickleOp::kMark);
+    for (std::size_t j = i; j < i + n; ++j) {
+      CKPTFS_RETURN_IF_ERROR(Write(items[j]));
+    }
+    Op(n > 1 ? PickleOp::kAppends : PickleOp::kAppend);
+  }
+  return {};
+}
+
+Result<void> Writer::DictItems(const std::vector<Dict::Item>& items) {
+  for (std::size_t i = 0; i < items.size(); i += kBatch) {
+    const std::size_t n = std::min(kBatch, items.size() - i);
+    if (n > 1) Op(PickleOp::kMark);
+    for (std::size_t j = i; j < i + n; ++j) {
+      CKPTFS_RETURN_IF_ERROR(Write(items[j].first));
+      CKPTFS_RETURN_IF_ERROR(Write(items[j].second));
+    }
+    Op(n > 1 ? PickleOp::kSetItems : PickleOp::kSetItem);
+  }
+  return {};
+}
+
+Result<void> Writer::operator()(const std::shared_ptr<List>& value) {
+  CKPTFS_ASSIGN_OR_RETURN(const bool known, Known(value.get()));
+  if (known) return {};
+  Op(PickleOp::kEmptyList);
+  Remember(value.get());
+  open_.insert(value.get());
+  CKPTFS_RETURN_IF_ERROR(ListItems(value->items));
+  open_.erase(value.get());
+  return {};
+}
+
+Result<void> Writer::operator()(const std::shared_ptr<Tuple>& value) {
+  if (value->items.empty()) {
+    Op(PickleOp::kEmptyTuple);
+    return {};
+  }
+  CKPTFS_ASSIGN_OR_RETURN(const bool known, Known(value.get()));
+  if (known) return {};
+  CKPTFS_RETURN_IF_ERROR(TupleOf(value->items));
+  Remember(value.get());
+  return {};
+}
+
+Result<void> Writer::operator()(const std::shared_ptr<Dict>& value) {
+  CKPTFS_ASSIGN_OR_RETURN(const bool known, Known(value.get()));
+  if (known) return {};
+  if (value->type() == Dict::Type::kOrderedDict) {
+    CKPTFS_RETURN_IF_ERROR(Name("collections", "OrderedDict"));
+    Op(PickleOp::kEmptyTuple);
+    Op(PickleOp::kReduce);
+  } else {
+    Op(PickleOp::kEmptyDict);
+  }
+  Remember(value.get());
+  open_.insert(value.get());
+  CKPTFS_RETURN_IF_ERROR(DictItems(value->items()));
+  if (!value->attributes.is_none()) {
+    CKPTFS_RETURN_IF_ERROR(Write(value->attributes));
+    Op(PickleOp::kBuild);
+  }
+  open_.erase(value.get());
+  return {};
+}
+
+Result<void> Writer::operator()(const std::shared_ptr<Set>& value) {
+  CKPTFS_ASSIGN_OR_RETURN(const bool known, Known(value.get()));
+  if (known) return {};
+  CKPTFS_RETURN_IF_ERROR(Name("__builtin__", "set"));
+  Op(PickleOp::kEmptyList);
+  CKPTFS_RETURN_IF_ERROR(ListItems(value->items));
+  Op(PickleOp::kTuple1);
+  Op(PickleOp::kReduce);
+  Remember(value.get());
+  return {};
+}
+
+Result<void> Writer::operator()(const std::shared_ptr<Object>& value) {
+  CKPTFS_ASSIGN_OR_RETURN(const bool known, Known(value.get()));
+  if (known) return {};
+  if (value->made != Object::Made::kReduce &&
+      value->made != Object::Made::kNew) {
+    return Fail(ErrorCode::kUnsupported,
+                "an object of " + value->callable.module + "." +
+                    value->callable.name +
+                    " that protocol 2 of pickle cannot carry");
+  }
+  CKPTFS_RETURN_IF_ERROR(Name(value->callable.module, value->callable.name));
+  CKPTFS_RETURN_IF_ERROR(TupleOf(value->args));
+  Op(value->made == Object::Made::kNew ? PickleOp::kNewObj : PickleOp::kReduce);
+  Remember(value.get());
+  open_.insert(value.get());
+  CKPTFS_RETURN_IF_ERROR(ListItems(value->list_items));
+  CKPTFS_RETURN_IF_ERROR(DictItems(value->dict_items));
+  if (value->has_state) {
+    CKPTFS_RETURN_IF_ERROR(Write(value->state));
+    Op(PickleOp::kBuild);
+  }
+  open_.erase(value.get());
+  return {};
+}
+
+// A persistent id: ('storage', class, key, location, numel).
+Result<void> Writer::operator()(const StorageReference& value) {
+  const std::optional<DType> dtype = DTypeFromStorageClass(value.type.name);
+  const std::uint64_t element = dtype ? SizeOf(*dtype) : 1;
+  Op(PickleOp::kMark);
+  CKPTFS_RETURN_IF_ERROR(String("storage"));
+  CKPTFS_RETURN_IF_ERROR(Name(value.type.module, value.type.name));
+  CKPTFS_RETURN_IF_ERROR(String(storages_.KeyOf(value.storage)));
+  CKPTFS_RETURN_IF_ERROR(String(value.storage->location));
+  Int(static_cast<std::int64_t>(value.storage->bytes / element));
+  Op(PickleOp::kTuple);
+  Op(PickleOp::kBinPersId);
+  return {};
+}
+
+Result<void> Writer::operator()(const std::shared_ptr<TensorView>& value) {
+  CKPTFS_ASSIGN_OR_RETURN(const bool known, Known(value.get()));
+  if (known) return {};
+  const TensorView& tensor = *value;
+  CKPTFS_RETURN_IF_ERROR(CheckBounds(tensor));
+  const DTypeInfo& info = InfoOf(tensor.dtype);
+  const bool typed = !info.storage_class.empty();
+  // torch.load makes one storage, of one type, of all that name its key.
+  if (typed) {
+    const auto [first, added] =
+        dtypes_.emplace(tensor.storage.get(), tensor.dtype);
+    if (!added && first->second != tensor.dtype) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  "two tensors view one storage as " +
+                      std::string(InfoOf(first->second).torch_name) + " and " +
+                      std::string(info.torch_name) +
+                      ", which torch cannot load; clone one of them");
+    }
+  }
+  CKPTFS_RETURN_IF_ERROR(Name(
+      "torch._utils", typed ? "_rebuild_tensor_v2" : "_rebuild_tensor_v3"));
+  Op(PickleOp::kMark);
+  StorageReference reference{{"torch.storage", "UntypedStorage"},
+                             tensor.storage};
+  if (typed) reference.type = {"torch", std::string(info.storage_class)};
+  CKPTFS_RETURN_IF_ERROR((*this)(reference));
+  Int(tensor.offset);
+  IntTuple(tensor.shape);
+  IntTuple(tensor.strides);
+  Op(tensor.requires_grad ? PickleOp::kNewTrue : PickleOp::kNewFalse);
+  // The backward hooks: none.
+  CKPTFS_RETURN_IF_ERROR(Name("collections", "OrderedDict"));
+  Op(PickleOp::kEmptyTuple);
+  Op(PickleOp::kReduce);
+  if (!typed) {
+    CKPTFS_RETURN_IF_ERROR(Name("torch", std::string(info.torch_name)));
+  }
+  Op(PickleOp::kTuple);
+  Op(PickleOp::kReduce);
+  Remember(value.get());
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> WritePickle(const Value& value, PickleStorages& storages) {
+  return Writer(storages).Run(value);
+}
+
+}  // namespace ckptfs

@@ -1,0 +1,218 @@
+"""torch.save files read and written in C++, compared by torch itself."""
+import argparse
+import collections
+import datetime
+import io
+import pathlib
+import subprocess
+import zipfile
+
+import numpy
+import pytest
+import torch
+from torch.utils.serialization import config
+
+from support.programs import BIN_DIR
+
+
+def run(source, target):
+    return subprocess.run([BIN_DIR / "torch_file_copy", source, target],
+                          capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def through_cpp(tmp_path):
+    """copy(value): the value saved by torch, read and written in C++, and
+    loaded by torch again."""
+    def copy(value, weights_only=True):
+        source, target = tmp_path / "in.pt", tmp_path / "out.pt"
+        torch.save(value, source)
+        done = run(source, target)
+        assert done.returncode == 0, done.stderr
+        return torch.load(target, weights_only=weights_only)
+    return copy
+
+
+def same(a, b):
+    """Equal types, values and tensors, all the way down."""
+    assert type(a) is type(b), (type(a), type(b))
+    if isinstance(a, torch.Tensor):
+        assert a.dtype == b.dtype and a.shape == b.shape
+        assert a.requires_grad == b.requires_grad
+        assert a.layout == b.layout and a.is_quantized == b.is_quantized
+        if a.is_quantized:
+            assert a.qscheme() == b.qscheme()
+            assert torch.equal(a.int_repr(), b.int_repr())
+        elif a.layout == torch.sparse_coo:
+            same(a.coalesce().indices(), b.coalesce().indices())
+            same(a.coalesce().values(), b.coalesce().values())
+        else:
+            assert a.stride() == b.stride()
+            assert a.storage_offset() == b.storage_offset()
+            x, y = (bytes(t.detach().untyped_storage()) for t in (a, b))
+            assert x == y
+    elif isinstance(a, dict):
+        assert list(a) == list(b)
+        for key in a:
+            same(a[key], b[key])
+        same(vars(a) if hasattr(a, "__dict__") else None,
+             vars(b) if hasattr(b, "__dict__") else None)
+    elif isinstance(a, (list, tuple)):
+        assert len(a) == len(b)
+        for x, y in zip(a, b):
+            same(x, y)
+    else:
+        assert a == b, (a, b)
+
+
+DTYPES = [value for value in vars(torch).values()
+          if isinstance(value, torch.dtype)]
+
+
+def filled(dtype, *shape):
+    """A tensor of any dtype, by its bytes."""
+    count = int(numpy.prod(shape)) * dtype.itemsize
+    raw = torch.arange(count, dtype=torch.int64).to(torch.uint8)
+    if dtype == torch.bool:
+        raw &= 1
+    return raw.view(dtype).reshape(shape)
+
+
+@pytest.mark.parametrize("name", sorted(
+    {str(d) for d in DTYPES if d.itemsize and not str(d).startswith(
+        ("torch.q", "torch.int1", "torch.int2", "torch.int3", "torch.int4",
+         "torch.int5", "torch.int6", "torch.int7", "torch.uint1",
+         "torch.uint2", "torch.uint3", "torch.uint4", "torch.uint5",
+         "torch.uint6", "torch.uint7", "torch.bits"))}
+    | {"torch.int16", "torch.int32", "torch.int64", "torch.uint16",
+       "torch.uint32", "torch.uint64"}))
+def test_dtypes(through_cpp, name):
+    """Every dtype that holds data, float8 and complex among them."""
+    dtype = getattr(torch, name.removeprefix("torch."))
+    value = {"t": filled(dtype, 3, 4)}
+    same(through_cpp(value), value)
+
+
+def test_scalars_and_containers(through_cpp):
+    """All that weights_only admits besides tensors."""
+    value = {"i": [0, -1, 255, 256, 65535, 65536, -2**31, 2**31, 2**62, -2**63,
+                   2**64, -2**200],
+             "f": [0.0, -1.5, float("inf"), 1e-300], "s": ["", "é\n", "x" * 300],
+             "b": [b"\x00\xff" * 10, bytearray(b"ab")], 3: None,
+             (1, "t"): True, "set": {1, "two"}, "size": torch.Size([1, 2]),
+             "device": torch.device("cpu"), "dtype": torch.float8_e5m2,
+             "complex": 1 - 2j, "empty": [(), [], {}, set()],
+             "counter": collections.Counter("aab"),
+             "long": list(range(2500)), "many": {i: i for i in range(2500)}}
+    same(through_cpp(value), value)
+
+
+def test_model_and_optimizer(through_cpp):
+    """state_dicts of a real model and of Adam after a step."""
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.Flatten(),
+                                torch.nn.LazyLinear(10),
+                                torch.nn.BatchNorm1d(10))
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(torch.randn(4, 3, 8, 8)).sum().backward()
+    optimizer.step()
+    value = {"model": model.state_dict(), "optimizer": optimizer.state_dict(),
+             "parameters": list(model.parameters())}
+    loaded = through_cpp(value)
+    same(loaded, value)
+    model.load_state_dict(loaded["model"])
+    optimizer.load_state_dict(loaded["optimizer"])
+
+
+def test_shared_and_strided(through_cpp):
+    """One storage for all its views; transposed, expanded and empty ones."""
+    base = torch.arange(24.0).reshape(4, 6)
+    value = {"base": base, "t": base.t(), "row": base[2], "step": base[:, ::2],
+             "wide": torch.ones(3, 1).expand(3, 5), "none": base[:0],
+             "scalar": base[1, 1]}
+    value["again"] = value["t"]
+    loaded = through_cpp(value)
+    same(loaded, value)
+    loaded["base"][0, 0] = 7
+    assert loaded["t"][0, 0] == 7
+    assert loaded["again"] is loaded["t"]
+
+
+def test_sparse_and_quantized(through_cpp):
+    """They travel as what rebuilds them."""
+    value = {"sparse": torch.eye(3).to_sparse(),
+             "q": torch.quantize_per_tensor(torch.randn(4), 0.1, 2,
+                                            torch.quint8),
+             "qc": torch.quantize_per_channel(
+                 torch.randn(2, 3), torch.tensor([0.1, 0.2]),
+                 torch.tensor([0, 1]), 0, torch.qint8)}
+    same(through_cpp(value), value)
+
+
+def test_opaque_objects(through_cpp):
+    """Classes that nobody here knows come back as they were."""
+    value = {"path": pathlib.PurePosixPath("a/b"),
+             "namespace": argparse.Namespace(lr=0.1, nested=[1, {"a": 2}]),
+             "date": datetime.date(2026, 1, 2),
+             "numpy": numpy.float64(1.5),
+             "array": numpy.arange(3),
+             "default": collections.defaultdict(list, {"k": [1]})}
+    loaded = through_cpp(value, weights_only=False)
+    assert str(loaded) == str(value)
+    assert [type(v) for v in loaded.values()] == [
+        type(v) for v in value.values()]
+
+
+def test_empty_bytes(through_cpp):
+    """torch itself loads its own empty bytes with weights_only=False alone;
+    written here they are admitted always."""
+    assert through_cpp({"b": b""}) == {"b": b""}
+
+
+@pytest.mark.parametrize("alignment", [1, 64, 4096])
+def test_other_alignments(tmp_path, alignment):
+    """Files without padding, and with more."""
+    value = {str(i): torch.arange(float(i)) for i in range(40)}
+    old = config.save.storage_alignment
+    config.save.storage_alignment = alignment
+    try:
+        torch.save(value, tmp_path / "in.pt")
+    finally:
+        config.save.storage_alignment = old
+    done = run(tmp_path / "in.pt", tmp_path / "out.pt")
+    assert done.returncode == 0, done.stderr
+    same(torch.load(tmp_path / "out.pt"), value)
+
+
+@pytest.mark.parametrize("dropped", [
+    [], [".format_version", ".storage_alignment"],
+    [".format_version", ".storage_alignment", "byteorder",
+     ".data/serialization_id"]])
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_older_layouts(tmp_path, method, dropped):
+    """Records that older versions did not write; compressed ones."""
+    value = {"w": torch.randn(300, 7), "b": torch.arange(9)}
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    with zipfile.ZipFile(buffer) as source, zipfile.ZipFile(
+            tmp_path / "in.pt", "w", method) as target:
+        for name in source.namelist():
+            if name.split("/", 1)[1] not in dropped:
+                target.writestr(name, source.read(name))
+    done = run(tmp_path / "in.pt", tmp_path / "out.pt")
+    assert done.returncode == 0, done.stderr
+    same(torch.load(tmp_path / "out.pt"), value)
+
+
+def test_many_tensors(through_cpp):
+    """More records than a batch of the pickler, and than one zip tail."""
+    value = {f"layer.{i}.weight": torch.full((i % 5,), float(i))
+             for i in range(3000)}
+    same(through_cpp(value), value)
+
+
+def test_legacy_is_refused_by_name(tmp_path):
+    torch.save({}, tmp_path / "in.pt", _use_new_zipfile_serialization=False)
+    done = run(tmp_path / "in.pt", tmp_path / "out.pt")
+    assert done.returncode == 1
+    assert "legacy format" in done.stderr
+    assert not (tmp_path / "out.pt").exists()
