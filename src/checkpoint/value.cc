@@ -1,6 +1,7 @@
 #include <ckptfs/checkpoint/value.h>
 
-#include <unordered_map>
+#include <algorithm>
+#include <functional>
 
 namespace ckptfs {
 
@@ -12,34 +13,74 @@ T* Shared(const Value::Variant& v) {
   return p != nullptr ? p->get() : nullptr;
 }
 
-// Equality of dict keys, as Python's for the kinds that are compared at all.
+// Below this a dict is searched from end to end.
+constexpr std::size_t kSmallDict = 8;
+// Tuples in tuples as keys; deeper ones are equal to nothing.
+constexpr int kMaxKeyDepth = 8;
+
+std::size_t Mix(std::size_t seed, std::size_t value) {
+  return seed ^ (value + 0x9e3779b97f4a7c15 + (seed << 6) + (seed >> 2));
+}
+
+// Numbers are equal across their types, as in Python: 1 == 1.0 == True.
+std::optional<double> Number(const Value& value) {
+  if (const auto number = value.AsInt()) return static_cast<double>(*number);
+  if (const auto flag = value.AsBool()) return *flag ? 1.0 : 0.0;
+  return value.AsDouble();
+}
+
+// Nullopt: a key that is compared with nothing.
+std::optional<std::size_t> KeyHash(const Value& key, int depth = 0) {
+  if (const std::string* text = key.AsString()) {
+    return Mix(1, std::hash<std::string_view>()(*text));
+  }
+  if (const auto number = Number(key)) {
+    return Mix(2, std::hash<double>()(*number));
+  }
+  if (const Bytes* bytes = key.AsBytes()) {
+    return Mix(3, std::hash<std::string_view>()(bytes->data));
+  }
+  if (key.is_none()) return 4;
+  const Tuple* tuple = key.AsTuple();
+  if (tuple == nullptr || depth == kMaxKeyDepth) return std::nullopt;
+  std::size_t hash = 5;
+  for (const Value& item : tuple->items) {
+    const std::optional<std::size_t> one = KeyHash(item, depth + 1);
+    if (!one) return std::nullopt;
+    hash = Mix(hash, *one);
+  }
+  return hash;
+}
+
+// Of keys that have a hash.
 bool SameKey(const Value& a, const Value& b) {
   if (const std::string* text = a.AsString()) {
     const std::string* other = b.AsString();
     return other != nullptr && *text == *other;
   }
-  if (const Tuple* tuple = a.AsTuple()) {
-    const Tuple* other = b.AsTuple();
-    if (other == nullptr || tuple->items.size() != other->items.size()) {
-      return false;
-    }
-    for (std::size_t i = 0; i < tuple->items.size(); ++i) {
-      if (!SameKey(tuple->items[i], other->items[i])) return false;
-    }
-    return true;
-  }
-  if (a.is_none()) return b.is_none();
-  if (const auto number = a.AsInt()) return number == b.AsInt();
-  if (const auto flag = a.AsBool()) return flag == b.AsBool();
+  if (a.AsInt() && b.AsInt()) return a.AsInt() == b.AsInt();
+  if (const auto number = Number(a)) return number == Number(b);
   if (const Bytes* bytes = a.AsBytes()) {
     const Bytes* other = b.AsBytes();
     return other != nullptr && *bytes == *other;
   }
-  return false;
+  if (a.is_none()) return b.is_none();
+  const Tuple* tuple = a.AsTuple();
+  const Tuple* other = b.AsTuple();
+  return tuple != nullptr && other != nullptr &&
+         std::equal(tuple->items.begin(), tuple->items.end(),
+                    other->items.begin(), other->items.end(), SameKey);
 }
 
 }  // namespace
 
+Value::Value(std::string v)
+    : v_(std::make_shared<const std::string>(std::move(v))) {}
+Value::Value(Bytes v) : v_(std::make_shared<const Bytes>(std::move(v))) {}
+Value::Value(BigInt v) : v_(std::make_shared<const BigInt>(std::move(v))) {}
+Value::Value(Global v) : v_(std::make_shared<const Global>(std::move(v))) {}
+Value::Value(StorageReference v)
+    : v_(std::make_shared<const StorageReference>(std::move(v))) {}
 Value::Value(TensorView v) : v_(std::make_shared<TensorView>(std::move(v))) {}
 Value::Value(List v) : v_(std::make_shared<List>(std::move(v))) {}
 Value::Value(Tuple v) : v_(std::make_shared<Tuple>(std::move(v))) {}
@@ -60,12 +101,13 @@ std::optional<double> Value::AsDouble() const {
   return v != nullptr ? std::optional(*v) : std::nullopt;
 }
 const std::string* Value::AsString() const {
-  return std::get_if<std::string>(&v_);
+  return Shared<const std::string>(v_);
 }
-const Bytes* Value::AsBytes() const { return std::get_if<Bytes>(&v_); }
-const Global* Value::AsGlobal() const { return std::get_if<Global>(&v_); }
+const Bytes* Value::AsBytes() const { return Shared<const Bytes>(v_); }
+const BigInt* Value::AsBigInt() const { return Shared<const BigInt>(v_); }
+const Global* Value::AsGlobal() const { return Shared<const Global>(v_); }
 const StorageReference* Value::AsStorage() const {
-  return std::get_if<StorageReference>(&v_);
+  return Shared<const StorageReference>(v_);
 }
 List* Value::AsList() const { return Shared<List>(v_); }
 Tuple* Value::AsTuple() const { return Shared<Tuple>(v_); }
@@ -79,12 +121,18 @@ std::string Value::TypeName() const {
     std::string operator()(std::monostate) const { return "NoneType"; }
     std::string operator()(bool) const { return "bool"; }
     std::string operator()(std::int64_t) const { return "int"; }
-    std::string operator()(const BigInt&) const { return "int"; }
+    std::string operator()(const std::shared_ptr<const BigInt>&) const {
+      return "int";
+    }
     std::string operator()(double) const { return "float"; }
-    std::string operator()(const std::string&) const { return "str"; }
-    std::string operator()(const Bytes&) const { return "bytes"; }
-    std::string operator()(const Global& g) const {
-      return g.module + "." + g.name;
+    std::string operator()(const std::shared_ptr<const std::string>&) const {
+      return "str";
+    }
+    std::string operator()(const std::shared_ptr<const Bytes>&) const {
+      return "bytes";
+    }
+    std::string operator()(const std::shared_ptr<const Global>& g) const {
+      return g->module + "." + g->name;
     }
     std::string operator()(const std::shared_ptr<List>&) const {
       return "list";
@@ -103,44 +151,32 @@ std::string Value::TypeName() const {
     std::string operator()(const std::shared_ptr<TensorView>&) const {
       return "torch.Tensor";
     }
-    std::string operator()(const StorageReference& s) const {
-      return s.type.module + "." + s.type.name;
+    std::string operator()(
+        const std::shared_ptr<const StorageReference>& s) const {
+      return s->type.module + "." + s->type.name;
     }
   };
   return std::visit(Name(), v_);
 }
 
-// Positions of the str keys; the others, few and short, are searched.
-struct Dict::Index {
-  std::unordered_map<std::string, std::size_t> strings;
-};
-
-Dict::Dict(const Dict& other)
-    : attributes(other.attributes), type_(other.type_), items_(other.items_) {}
-
-Dict& Dict::operator=(const Dict& other) {
-  if (this != &other) {
-    attributes = other.attributes;
-    type_ = other.type_;
-    items_ = other.items_;
-    index_.reset();
+const Dict::Item* Dict::FindKey(const Value& key, std::size_t hash) const {
+  if (index_.empty()) {
+    for (const Item& item : items_) {
+      if (KeyHash(item.first) == hash && SameKey(item.first, key)) return &item;
+    }
+    return nullptr;
   }
-  return *this;
+  const auto [begin, end] = index_.equal_range(hash);
+  for (auto at = begin; at != end; ++at) {
+    if (SameKey(items_[at->second].first, key)) return &items_[at->second];
+  }
+  return nullptr;
 }
 
 const Value* Dict::Find(std::string_view key) const {
-  if (index_ == nullptr) {
-    auto index = std::make_shared<Index>();
-    for (std::size_t i = 0; i < items_.size(); ++i) {
-      if (const std::string* text = items_[i].first.AsString()) {
-        index->strings[*text] = i;
-      }
-    }
-    index_ = std::move(index);
-  }
-  const auto found = index_->strings.find(std::string(key));
-  return found == index_->strings.end() ? nullptr
-                                        : &items_[found->second].second;
+  const Value text{std::string(key)};
+  const Item* item = FindKey(text, *KeyHash(text));
+  return item != nullptr ? &item->second : nullptr;
 }
 
 Value* Dict::Find(std::string_view key) {
@@ -148,44 +184,39 @@ Value* Dict::Find(std::string_view key) {
 }
 
 void Dict::Assign(Value key, Value value) {
-  if (const std::string* text = key.AsString()) {
-    if (Value* there = Find(*text)) {
-      *there = std::move(value);
+  const std::optional<std::size_t> hash = KeyHash(key);
+  if (hash) {
+    if (const Item* item = FindKey(key, *hash)) {
+      const_cast<Item*>(item)->second = std::move(value);
       return;
     }
-    index_->strings[*text] = items_.size();
-  } else {
-    for (Item& item : items_) {
-      if (SameKey(item.first, key)) {
-        item.second = std::move(value);
-        return;
-      }
-    }
+    if (!index_.empty()) index_.emplace(*hash, items_.size());
   }
   items_.emplace_back(std::move(key), std::move(value));
-}
-
-void Dict::Append(Value key, Value value) {
-  index_.reset();
-  items_.emplace_back(std::move(key), std::move(value));
+  if (index_.empty() && items_.size() > kSmallDict) {
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      if (const auto one = KeyHash(items_[i].first)) index_.emplace(*one, i);
+    }
+  }
 }
 
 void Dict::Clear() {
-  index_.reset();
+  index_.clear();
   items_.clear();
   attributes = Value();
 }
 
 bool Dict::Erase(std::string_view key) {
-  const Value* there = Find(key);
-  if (there == nullptr) return false;
-  for (std::size_t i = 0; i < items_.size(); ++i) {
-    if (&items_[i].second == there) {
-      items_.erase(items_.begin() + static_cast<std::ptrdiff_t>(i));
-      break;
+  const Value text{std::string(key)};
+  const Item* item = FindKey(text, *KeyHash(text));
+  if (item == nullptr) return false;
+  items_.erase(items_.begin() + (item - items_.data()));
+  index_.clear();
+  if (items_.size() > kSmallDict) {
+    for (std::size_t i = 0; i < items_.size(); ++i) {
+      if (const auto one = KeyHash(items_[i].first)) index_.emplace(*one, i);
     }
   }
-  index_.reset();
   return true;
 }
 

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -53,34 +54,39 @@ struct StorageReference {
 };
 
 // Cheap to copy: containers are shared, as they are in Python, and two Values
-// of one container see each other's changes. Not thread-safe while anybody
-// changes a container. A Value never contains itself: readers refuse cycles.
+// of one container see each other's changes; what cannot change is shared too.
+// Not thread-safe while anybody changes a container. A Value never contains
+// itself: readers refuse cycles.
 class Value {
  public:
-  using Variant = std::variant<std::monostate,  // None
-                               bool, std::int64_t, BigInt, double, std::string,
-                               Bytes, Global, std::shared_ptr<List>,
-                               std::shared_ptr<Tuple>, std::shared_ptr<Dict>,
-                               std::shared_ptr<Set>, std::shared_ptr<Object>,
-                               std::shared_ptr<TensorView>, StorageReference>;
+  using Variant =
+      std::variant<std::monostate,  // None
+                   bool, std::int64_t, double, std::shared_ptr<const BigInt>,
+                   std::shared_ptr<const std::string>,
+                   std::shared_ptr<const Bytes>, std::shared_ptr<const Global>,
+                   std::shared_ptr<const StorageReference>,
+                   std::shared_ptr<List>, std::shared_ptr<Tuple>,
+                   std::shared_ptr<Dict>, std::shared_ptr<Set>,
+                   std::shared_ptr<Object>, std::shared_ptr<TensorView>>;
 
   Value() = default;
-  Value(bool v) : v_(v) {}                         // NOLINT: as in Python
-  Value(int v) : v_(std::int64_t{v}) {}            // NOLINT
-  Value(std::int64_t v) : v_(v) {}                 // NOLINT
-  Value(double v) : v_(v) {}                       // NOLINT
-  Value(const char* v) : v_(std::string(v)) {}     // NOLINT
-  Value(std::string v) : v_(std::move(v)) {}       // NOLINT
-  Value(Bytes v) : v_(std::move(v)) {}             // NOLINT
-  Value(BigInt v) : v_(std::move(v)) {}            // NOLINT
-  Value(Global v) : v_(std::move(v)) {}            // NOLINT
-  Value(StorageReference v) : v_(std::move(v)) {}  // NOLINT
-  Value(TensorView v);                             // NOLINT
-  Value(List v);                                   // NOLINT
-  Value(Tuple v);                                  // NOLINT
-  Value(Set v);                                    // NOLINT
-  Value(Dict v);                                   // NOLINT
-  Value(Object v);                                 // NOLINT
+  // Implicit, as values are in Python.
+  Value(bool v) : v_(v) {}                                    // NOLINT
+  Value(int v) : v_(std::int64_t{v}) {}                       // NOLINT
+  Value(std::int64_t v) : v_(v) {}                            // NOLINT
+  Value(double v) : v_(v) {}                                  // NOLINT
+  Value(const char* v) : Value(std::string(v)) {}             // NOLINT
+  Value(std::string v);                                       // NOLINT
+  Value(Bytes v);                                             // NOLINT
+  Value(BigInt v);                                            // NOLINT
+  Value(Global v);                                            // NOLINT
+  Value(StorageReference v);                                  // NOLINT
+  Value(TensorView v);                                        // NOLINT
+  Value(List v);                                              // NOLINT
+  Value(Tuple v);                                             // NOLINT
+  Value(Set v);                                               // NOLINT
+  Value(Dict v);                                              // NOLINT
+  Value(Object v);                                            // NOLINT
   Value(std::shared_ptr<TensorView> v) : v_(std::move(v)) {}  // NOLINT
   Value(std::shared_ptr<List> v) : v_(std::move(v)) {}        // NOLINT
   Value(std::shared_ptr<Tuple> v) : v_(std::move(v)) {}       // NOLINT
@@ -97,6 +103,7 @@ class Value {
   std::optional<double> AsDouble() const;  // a float, not an int
   const std::string* AsString() const;
   const Bytes* AsBytes() const;
+  const BigInt* AsBigInt() const;
   const Global* AsGlobal() const;
   const StorageReference* AsStorage() const;
   List* AsList() const;
@@ -132,26 +139,19 @@ class Dict {
 
   Dict() = default;
   explicit Dict(Type type) : type_(type) {}
-  Dict(const Dict& other);
-  Dict& operator=(const Dict& other);
-  Dict(Dict&&) = default;
-  Dict& operator=(Dict&&) = default;
 
   Type type() const { return type_; }
   const std::vector<Item>& items() const { return items_; }
   std::size_t size() const { return items_.size(); }
 
-  // By a str key. Nullptr: not there. Amortised constant time.
+  // By a str key. Nullptr: not there. Constant time, on average.
   Value* Find(std::string_view key);
   const Value* Find(std::string_view key) const;
-  // Replaces the value of an equal key (None, bool, int, str, bytes, tuples of
-  // these), else appends; keys of other kinds are always appended. Linear in
-  // size() for keys that are no str.
+  // Replaces the value of an equal key (None, bool, int, float, str, bytes,
+  // tuples of these), else appends; keys of other kinds are always appended.
   void Assign(Value key, Value value);
-  // Appends without looking for an equal key.
-  void Append(Value key, Value value);
   void Clear();
-  // False if it was not there.
+  // False if it was not there. Linear in size().
   bool Erase(std::string_view key);
 
   // Instance attributes (BUILD): a state_dict() has `_metadata`. None or a
@@ -159,14 +159,17 @@ class Dict {
   Value attributes;
 
  private:
+  const Item* FindKey(const Value& key, std::size_t hash) const;
+
   Type type_ = Type::kDict;
   std::vector<Item> items_;
-  struct Index;
-  mutable std::shared_ptr<Index> index_;  // built when it is first needed
+  // Hash of a key -> its positions. INVARIANT: empty, or holds every key that
+  // has a hash; not empty once there are more than a few items.
+  std::unordered_multimap<std::size_t, std::size_t> index_;
 };
 
-// An instance of any other class, as pickle made it: callable(*args), then
-// state, then items.
+// An instance of any other class, as pickle made it: callable(*args), then the
+// items of a list or dict that it extends, then its state.
 struct Object {
   enum class Made {
     kReduce,      // callable(*args)

@@ -42,7 +42,7 @@ struct PickleLimits {
 // ignored. Time and memory are linear in data.size(), whatever it holds: a
 // length is compared with the bytes that are left before anything is allocated.
 // Objects that are shared in the pickle are shared in the Value.
-// Errors: kInvalidArgument; the message names the offset and the opcode.
+// Errors: kInvalidArgument; the message gives the offset and the opcode's code.
 // Truncation, an unknown opcode, a stack or memo underflow, a wrong operand
 // type, a value that contains itself (checked before it is returned; nothing
 // leaks), a limit.

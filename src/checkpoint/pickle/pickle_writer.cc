@@ -87,12 +87,20 @@ class Writer {
   Result<void> operator()(std::monostate);
   Result<void> operator()(bool value);
   Result<void> operator()(std::int64_t value);
-  Result<void> operator()(const BigInt& value);
+  Result<void> operator()(const std::shared_ptr<const BigInt>& value);
   Result<void> operator()(double value);
-  Result<void> operator()(const std::string& value) { return String(value); }
-  Result<void> operator()(const Bytes& value) { return BytesOf(value.data); }
-  Result<void> operator()(const Global& value) {
-    return Name(value.module, value.name);
+  Result<void> operator()(const std::shared_ptr<const std::string>& value) {
+    return String(*value);
+  }
+  Result<void> operator()(const std::shared_ptr<const Bytes>& value) {
+    return BytesOf(value->data);
+  }
+  Result<void> operator()(const std::shared_ptr<const Global>& value) {
+    return Name(value->module, value->name);
+  }
+  Result<void> operator()(
+      const std::shared_ptr<const StorageReference>& value) {
+    return StorageId(*value);
   }
   Result<void> operator()(const std::shared_ptr<List>& value);
   Result<void> operator()(const std::shared_ptr<Tuple>& value);
@@ -100,7 +108,7 @@ class Writer {
   Result<void> operator()(const std::shared_ptr<Set>& value);
   Result<void> operator()(const std::shared_ptr<Object>& value);
   Result<void> operator()(const std::shared_ptr<TensorView>& value);
-  Result<void> operator()(const StorageReference& value);
+  Result<void> StorageId(const StorageReference& value);
   friend struct Visit;
 
   PickleStorages& storages_;
@@ -170,14 +178,14 @@ void Writer::Int(std::int64_t value) {
   }
 }
 
-Result<void> Writer::operator()(const BigInt& value) {
-  if (value.data.size() > 255) {
+Result<void> Writer::operator()(const std::shared_ptr<const BigInt>& value) {
+  if (value->data.size() > 255) {
     // LONG4 is not among the opcodes of weights_only.
     return Fail(ErrorCode::kUnsupported, "an int of more than 255 bytes");
   }
   Op(PickleOp::kLong1);
-  Fixed(value.data.size(), 1);
-  out_ += value.data;
+  Fixed(value->data.size(), 1);
+  out_ += value->data;
   return {};
 }
 
@@ -371,7 +379,7 @@ Result<void> Writer::operator()(const std::shared_ptr<Object>& value) {
 }
 
 // A persistent id: ('storage', class, key, location, numel).
-Result<void> Writer::operator()(const StorageReference& value) {
+Result<void> Writer::StorageId(const StorageReference& value) {
   const std::optional<DType> dtype = DTypeFromStorageClass(value.type.name);
   const std::uint64_t element = dtype ? SizeOf(*dtype) : 1;
   Op(PickleOp::kMark);
@@ -410,7 +418,7 @@ Result<void> Writer::operator()(const std::shared_ptr<TensorView>& value) {
   StorageReference reference{{"torch.storage", "UntypedStorage"},
                              tensor.storage};
   if (typed) reference.type = {"torch", std::string(info.storage_class)};
-  CKPTFS_RETURN_IF_ERROR((*this)(reference));
+  CKPTFS_RETURN_IF_ERROR(StorageId(reference));
   Int(tensor.offset);
   IntTuple(tensor.shape);
   IntTuple(tensor.strides);

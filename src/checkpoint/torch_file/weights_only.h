@@ -9,10 +9,9 @@
 
 namespace ckptfs {
 
-// torch 2.13, torch/_weights_only_unpickler.py (_get_allowed_globals), with the
-// names that Python 2 protocols give to builtins. `extra`: what the caller
-// allows besides, as add_safe_globals does; modules sys, os, posix and nt stay
-// refused.
+// torch 2.13, torch/_weights_only_unpickler.py (_get_allowed_globals). `extra`:
+// what the caller allows besides, as add_safe_globals does; modules sys, os,
+// posix and nt stay refused.
 bool IsAllowedUnderWeightsOnly(const Global& global,
                                const std::vector<Global>& extra);
 

@@ -40,7 +40,7 @@ TEST(PickleReader, Integers) {
       Read(Raw("\x8a\x0a\x05\x00\x00\x00\x00\x00\x00\x00\x00\x00."))->AsInt(),
       5);
   const auto big = Read(Raw("\x8a\x09\x00\x00\x00\x00\x00\x00\x00\x80\x00."));
-  EXPECT_EQ(std::get<BigInt>(big->variant()).data.size(), 9u);
+  EXPECT_EQ(big->AsBigInt()->data.size(), 9u);
 }
 
 TEST(PickleReader, ProtocolFourAsPythonWritesIt) {
@@ -145,6 +145,45 @@ TEST(PickleReader, MemoBombsStaySmall) {
   EXPECT_TRUE(Read(bomb + ".").has_value());
   // One large memo number costs nothing.
   EXPECT_TRUE(Read("Nr\xff\xff\xff\xffj\xff\xff\xff\xff.").has_value());
+}
+
+// What the memo gives out is shared; what must be copied is bounded.
+TEST(PickleReader, RepeatedArgumentsStaySmall) {
+  std::string list =
+      "]q" + std::string(1, '\0') + "(" + std::string(100'000, 'N') + "e0";
+  for (const std::string& name :
+       {std::string("__builtin__\nset\n"), std::string("m\nf\n")}) {
+    std::string bomb = list;
+    for (int i = 0; i < 1000; ++i) {
+      bomb += "c" + name + "h" + std::string(1, '\0') + "\x85R";
+    }
+    const Result<Value> value = Read(bomb + ".");
+    if (name == "__builtin__\nset\n") {
+      ASSERT_FALSE(value.has_value());
+      EXPECT_NE(value.error().message().find("over and over"),
+                std::string::npos);
+    } else {
+      EXPECT_TRUE(value.has_value());  // the list is one for all
+    }
+  }
+  std::string text =
+      Raw("X\x00\x00\x10\x00") + std::string(1 << 20, 'x') + Raw("q\x00");
+  for (int i = 0; i < 100'000; ++i) text += Raw("h\x00");
+  EXPECT_TRUE(Read("(" + text + "t.").has_value());
+}
+
+TEST(PickleReader, LosesNothingUnseen) {
+  // A later value of an equal key replaces the first.
+  const auto dict = Read("}(K\x01K\x02K\x01K\x03u.");
+  ASSERT_TRUE(dict.has_value());
+  ASSERT_EQ(dict->AsDict()->size(), 1u);
+  EXPECT_EQ(dict->AsDict()->items()[0].second.AsInt(), 3);
+  // Types keep their names.
+  const auto frozen = Read("\x80\x04(K\x01\x91.");
+  EXPECT_EQ(frozen->TypeName(), "builtins.frozenset");
+  // A state setter: called for its effect alone.
+  EXPECT_NE(Why("]cm\nset_state\n)R0.").find("dropped"), std::string::npos);
+  EXPECT_NE(Why("cm\nC\n)\x81}b}b.").find("second state"), std::string::npos);
 }
 
 TEST(PickleReader, Limits) {

@@ -71,7 +71,7 @@ class TorchFile : public ::testing::Test {
     EXPECT_EQ(top.Find("epoch")->AsInt(), 3);
     EXPECT_EQ(top.Find("lr")->AsDouble(), 0.5);
     EXPECT_EQ(top.Find("neg")->AsInt(), -5);
-    EXPECT_EQ(std::get<BigInt>(top.Find("big")->variant()).data,
+    EXPECT_EQ(top.Find("big")->AsBigInt()->data,
               std::string("\0\0\0\0\0\0\0\0\x40", 9));
     EXPECT_EQ(top.Find("t")->AsTuple()->items.size(), 4u);
     EXPECT_TRUE(top.Find("l")->AsList()->items[0].is_none());

@@ -20,7 +20,7 @@ TEST(Dict, AssignReplacesEqualKeys) {
 
 TEST(Dict, FindsAndErases) {
   Dict dict;
-  for (int i = 0; i < 100; ++i) dict.Append(std::to_string(i), i);
+  for (int i = 0; i < 100; ++i) dict.Assign(std::to_string(i), i);
   EXPECT_EQ(dict.Find("42")->AsInt(), 42);
   EXPECT_EQ(dict.Find("100"), nullptr);
   EXPECT_TRUE(dict.Erase("42"));
