@@ -19,6 +19,7 @@ constexpr std::size_t kMaxNameBytes = 0xFFFF;
 constexpr std::uint16_t kUtf8 = 0x0800;
 constexpr std::uint16_t kWithDescriptor = 0x0808;
 
+// The low `bytes` (at most 8) bytes of `value`, little-endian.
 void Put(std::string& out, std::uint64_t value, int bytes) {
   for (int i = 0; i < bytes; ++i) {
     out.push_back(static_cast<char>(value >> (8 * i) & 0xFF));
@@ -95,7 +96,7 @@ Result<void> ZipLayout::Add(std::string_view name, std::uint64_t bytes) {
   Put(out, Flags(record), 2);
   Put(out, 0, 2);   // stored
   Put(out, 0, 4);   // time and date
-  Put(out, 0, 12);  // CRC and sizes: in the descriptor and the directory
+  out.append(12, '\0');  // CRC, sizes: in the descriptor and the directory
   Put(out, record.name.size(), 2);
   Put(out, zip64.size() + 4 + padding, 2);
   out += record.name;
