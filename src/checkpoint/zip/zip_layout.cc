@@ -19,10 +19,10 @@ constexpr std::size_t kMaxNameBytes = 0xFFFF;
 constexpr std::uint16_t kUtf8 = 0x0800;
 constexpr std::uint16_t kWithDescriptor = 0x0808;
 
-// The low `bytes` (at most 8) bytes of `value`, little-endian.
+// The low `bytes` bytes of `value`, little-endian; zeros from the ninth on.
 void Put(std::string& out, std::uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) {
-    out.push_back(static_cast<char>(value >> (8 * i) & 0xFF));
+  for (; bytes > 0; --bytes, value >>= 8) {
+    out.push_back(static_cast<char>(value & 0xFF));
   }
 }
 
