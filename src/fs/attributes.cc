@@ -89,6 +89,9 @@ Result<std::string> FileSystem::Impl::GetXattr(const Inode& inode,
     const bool durable =
         file.base && file.state == PublishState::kClean && file.parent;
     if (name == "user.ckptfs.durable") return std::string(durable ? "1" : "0");
+    if (name == "user.ckptfs.open") {
+      return std::string(file.open_handles > 0 ? "1" : "0");
+    }
     if (name == "user.ckptfs.etag" && durable) return file.base->etag.value;
   }
   return Fail(ErrorCode::kNotFound, "no attribute " + name);

@@ -280,8 +280,9 @@ void FileSystem::ListXattr(InodeNumber ino,
     return;
   }
   std::vector<std::string> present;
-  for (const char* name : {"user.ckptfs.uri", "user.ckptfs.endpoint",
-                           "user.ckptfs.durable", "user.ckptfs.etag"}) {
+  for (const char* name :
+       {"user.ckptfs.uri", "user.ckptfs.endpoint", "user.ckptfs.durable",
+        "user.ckptfs.open", "user.ckptfs.etag"}) {
     if (impl_->GetXattr(**inode, name)) present.push_back(name);
   }
   reply(std::move(present));

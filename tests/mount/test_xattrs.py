@@ -5,6 +5,7 @@ import os
 import pytest
 
 from support.errors import refused
+from support.programs import wait_until
 
 
 def test_file(mount):
@@ -24,6 +25,20 @@ def test_file(mount):
     assert set(os.listxattr(path)) >= {
         "user.ckptfs.uri", "user.ckptfs.endpoint", "user.ckptfs.etag",
         "user.ckptfs.durable"}
+
+
+def test_open_file(mount):
+    """Whether somebody has the file open. [S-38]"""
+    path = mount.path / "model.pt"
+    path.write_bytes(b"x")
+    def closed():
+        return os.getxattr(path, "user.ckptfs.open") == b"0"
+
+    # RELEASE follows close() by itself.
+    wait_until(closed, "the file is closed")
+    with open(path, "rb"):
+        assert os.getxattr(path, "user.ckptfs.open") == b"1"
+    wait_until(closed, "the file is closed again")
 
 
 def test_directory_and_root(mount):

@@ -9,6 +9,8 @@ import time
 PREAMBLE = """
 import os, resource, signal, sys, threading, time
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+# A shell starts background jobs with SIGINT ignored, and children inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 MIB = 1 << 20
 def say(text):
     print(text, flush=True)

@@ -57,6 +57,13 @@ Result<void> WriteAll(int fd, const std::string& path, std::uint64_t offset,
   return {};
 }
 
+Result<void> RemoveFile(const std::string& path) {
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) {
+    return Fail(FileError(errno, "unlink " + path));
+  }
+  return {};
+}
+
 // The name is durable once its folder is.
 Result<void> SyncFolder(const std::string& folder) {
   const UniqueFd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -78,12 +85,10 @@ FileSink::FileSink(std::string path, std::string temporary, UniqueFd fd,
       pool_(pool) {}
 
 FileSink::~FileSink() {
-  if (committed_) return;
+  if (temporary_.empty()) return;
   fd_.Reset();
-  if (unlink(temporary_.c_str()) != 0 && errno != ENOENT) {
-    LogWarning("left over: " +
-               FileError(errno, "unlink " + temporary_).message());
-  }
+  const Result<void> removed = RemoveFile(temporary_);
+  if (!removed) LogWarning("left over: " + removed.error().message());
 }
 
 Task<Result<std::unique_ptr<FileSink>>> FileSink::Create(std::string path,
@@ -111,17 +116,25 @@ Task<Result<std::unique_ptr<FileSink>>> FileSink::Create(std::string path,
 }
 
 Task<Result<void>> FileSink::Write(Payload part) {
+  if (temporary_.empty()) co_return Fail(GivenUp());
   const std::uint64_t offset = written_;
-  written_ += part.size();
+  const std::uint64_t bytes = part.size();
+  written_ += bytes;
   Future<void> writing = RunOn<void>(
       pool_, [fd = fd_.get(), path = path_, offset, part = std::move(part)] {
         return WriteAll(fd, path, offset, part);
       });
   Result<void> wrote = co_await std::move(writing);
+  if (wrote && on_arrival_) on_arrival_(bytes);
   co_return wrote;
 }
 
+Error FileSink::GivenUp() const {
+  return Error(ErrorCode::kCancelled, "save " + path_ + ": given up");
+}
+
 Task<Result<void>> FileSink::Commit(WriteCondition condition) {
+  if (temporary_.empty()) co_return Fail(GivenUp());
   if (!condition.if_match.empty()) {
     co_return Fail(ErrorCode::kUnsupported,
                    path_ + ": a plain file has no version to compare with");
@@ -145,8 +158,18 @@ Task<Result<void>> FileSink::Commit(WriteCondition condition) {
   Future<void> committing = RunOn<void>(pool_, commit);
   Result<void> done = co_await std::move(committing);
   if (!done) co_return Fail(done.error().WithContext("save " + path_));
-  committed_ = true;
+  temporary_.clear();
   co_return Result<void>();
+}
+
+Task<Result<void>> FileSink::Abort() {
+  if (temporary_.empty()) co_return Result<void>();
+  // The descriptor stays open until a write that is under way has ended.
+  Future<void> removing = RunOn<void>(
+      pool_,
+      [path = std::exchange(temporary_, {})] { return RemoveFile(path); });
+  Result<void> removed = co_await std::move(removing);
+  co_return removed;
 }
 
 }  // namespace ckptfs

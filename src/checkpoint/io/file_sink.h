@@ -1,8 +1,10 @@
 // FileSink: a plain file as a ByteSink.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "checkpoint/io/byte_sink.h"
 #include "checkpoint/io/unique_fd.h"
@@ -24,22 +26,27 @@ class FileSink final : public ByteSink {
   ~FileSink() override;
 
   const std::string& name() const override { return path_; }
+  void OnArrival(std::function<void(std::uint64_t)> fn) override {
+    on_arrival_ = std::move(fn);
+  }
   std::uint64_t part_bytes() const override { return 8ull << 20; }
   Task<Result<void>> Write(Payload part) override;
   // if_none_match is served by renameat2(RENAME_NOREPLACE); if_match is
   // kUnsupported.
   Task<Result<void>> Commit(WriteCondition condition) override;
+  Task<Result<void>> Abort() override;
 
  private:
   FileSink(std::string path, std::string temporary, UniqueFd fd,
            Executor& pool);
+  Error GivenUp() const;
 
   const std::string path_;
-  const std::string temporary_;  // removed unless committed_
+  std::string temporary_;  // to be removed; empty: nothing is left of it
   UniqueFd fd_;
   Executor& pool_;
   std::uint64_t written_ = 0;
-  bool committed_ = false;
+  std::function<void(std::uint64_t)> on_arrival_;
 };
 
 }  // namespace ckptfs

@@ -36,17 +36,31 @@ Task<Result<void>> ObjectSink::Write(Payload part) {
     co_return Result<void>();
   }
   if (!writer_.begun()) writer_.Begin(key_, attributes_);
-  // The writer queues what is too much for its window, and keeps a part's error
-  // for Complete; the bytes are the caller's, so a long queue costs nothing.
-  writer_.UploadPart(next_part_++, std::move(part), nullptr);
+  if (parts_->error) {
+    co_return Fail(parts_->error->WithContext("save " + name_));
+  }
+  // The writer queues what is too much for its window; the bytes are the
+  // caller's, so a long queue costs nothing.
+  const std::uint64_t bytes = part.size();
+  writer_.UploadPart(
+      next_part_++, std::move(part),
+      [parts = parts_, bytes](const Result<CompletedPart>& sent) {
+        if (!sent) {
+          if (!parts->error) parts->error = sent.error();
+        } else if (parts->on_arrival) {
+          parts->on_arrival(bytes);
+        }
+      });
   co_return Result<void>();
 }
 
 Task<Result<void>> ObjectSink::Commit(WriteCondition condition) {
   Result<ObjectInfo> done = Fail(ErrorCode::kInternal, "not committed");
   if (whole_) {
+    const std::uint64_t bytes = single_.size();
     done = co_await writer_.PutWhole(key_, std::move(single_), attributes_,
                                      std::move(condition));
+    if (done && parts_->on_arrival) parts_->on_arrival(bytes);
   } else {
     done = co_await writer_.Complete(std::move(condition));
   }

@@ -2,7 +2,9 @@
 // a multipart upload.
 #pragma once
 
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,9 +29,13 @@ class ObjectSink final : public ByteSink {
       std::uint64_t size, ObjectSinkOptions options);
 
   const std::string& name() const override { return name_; }
+  void OnArrival(std::function<void(std::uint64_t)> fn) override {
+    parts_->on_arrival = std::move(fn);
+  }
   std::uint64_t part_bytes() const override { return part_bytes_; }
   Task<Result<void>> Write(Payload part) override;
   Task<Result<void>> Commit(WriteCondition condition) override;
+  Task<Result<void>> Abort() override { return writer_.Abort(); }
 
  private:
   ObjectSink(ObjectStore& store, Executor& executor, std::string key,
@@ -43,6 +49,12 @@ class ObjectSink final : public ByteSink {
   const ObjectAttributes attributes_;
   int next_part_ = 1;
   Payload single_;  // with whole_
+  // What the parts' callbacks touch; they may come after the sink is gone.
+  struct Parts {
+    std::function<void(std::uint64_t)> on_arrival;
+    std::optional<Error> error;  // the first
+  };
+  const std::shared_ptr<Parts> parts_ = std::make_shared<Parts>();
   ObjectWriter writer_;
 };
 

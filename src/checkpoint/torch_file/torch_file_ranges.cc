@@ -18,6 +18,8 @@ constexpr std::uint64_t kMaxGap = 4096;
 // Runs of neighbouring records that are fetched side by side; each is cut into
 // ranges by the source.
 constexpr std::size_t kRunsInFlight = 16;
+// No want joins a run that is longer: what has arrived is told run by run.
+constexpr std::uint64_t kRunBytes = 64ull << 20;
 constexpr std::size_t kHeadersInFlight = 32;
 
 // Where a torch.save record's payload begins, from where the next record does:
@@ -56,6 +58,7 @@ struct Shared {
   std::stop_source stop;
   // Wants whose header told another offset than was assumed.
   std::vector<const TorchFileReader::Want*> misplaced;
+  std::function<void(std::uint64_t)> got;
 };
 
 // Owns the wanted memory and the bytes between.
@@ -111,6 +114,7 @@ Task<void> ReadRun(ByteSource& source, std::shared_ptr<Shared> shared,
       if (*payload != run->payloads[i]) shared->misplaced.push_back(&want);
     }
     at = run->payloads[i] + want.begin + want.memory.size();
+    if (shared->got) shared->got(want.memory.size());
   }
 }
 
@@ -161,14 +165,15 @@ Task<void> TorchFileReader::AskPayloads(
   }
 }
 
-Task<Result<void>> TorchFileReader::Read(std::vector<Want> wants,
-                                         std::shared_ptr<void> memory_owner,
-                                         Executor& pool, std::stop_token stop) {
+Task<Result<void>> TorchFileReader::Read(
+    std::vector<Want> wants, std::shared_ptr<void> memory_owner, Executor& pool,
+    std::stop_token stop, std::function<void(std::uint64_t)> got) {
   std::sort(wants.begin(), wants.end(), [](const Want& a, const Want& b) {
     return std::pair(a.record->entry.header_offset, a.begin) <
            std::pair(b.record->entry.header_offset, b.begin);
   });
   auto shared = std::make_shared<Shared>();
+  shared->got = got;
   Result<PayloadOffsets> known = co_await InnerPayloads(wants, stop);
   CKPTFS_CO_RETURN_IF_ERROR(known);
   std::vector<const Want*> deflated;
@@ -189,7 +194,8 @@ Task<Result<void>> TorchFileReader::Read(std::vector<Want> wants,
     const std::uint64_t to = payload + want.begin + want.memory.size();
     std::vector<Run>& runs = shared->runs;
     if (runs.empty() || from < runs.back().end ||
-        from - runs.back().end > kMaxGap) {
+        from - runs.back().end > kMaxGap ||
+        runs.back().end - runs.back().begin > kRunBytes) {
       runs.push_back({from, to, {}, {}});
     }
     runs.back().end = to;
@@ -220,6 +226,7 @@ Task<Result<void>> TorchFileReader::Read(std::vector<Want> wants,
     Result<void> inflated =
         co_await ReadDeflated(*want, memory_owner, pool, stop);
     CKPTFS_CO_RETURN_IF_ERROR(inflated);
+    if (got) got(want->memory.size());
   }
   co_return Result<void>();
 }

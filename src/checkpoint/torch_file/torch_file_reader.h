@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -66,10 +67,12 @@ class TorchFileReader {
   // Fills the memory of all, which `wants` must not name twice. Wants that lie
   // close together travel in one range. `memory_owner` keeps every `memory`
   // alive until no thread touches it. Compressed records are fetched whole and
-  // inflated on `pool`.
+  // inflated on `pool`. `got`, if there is one, is told of bytes that have
+  // arrived in the wanted memory.
   Task<Result<void>> Read(std::vector<Want> wants,
                           std::shared_ptr<void> memory_owner, Executor& pool,
-                          std::stop_token stop);
+                          std::stop_token stop,
+                          std::function<void(std::uint64_t)> got = {});
 
  private:
   TorchFileReader(std::unique_ptr<ByteSource> source, Executor& executor,

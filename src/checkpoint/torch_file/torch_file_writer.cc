@@ -194,7 +194,8 @@ Payload TorchFileWriter::Assemble(std::uint64_t begin, std::uint64_t end,
   return payload;
 }
 
-Task<Result<void>> TorchFileWriter::WriteTo(ByteSink& sink, Executor& pool) {
+Task<Result<void>> TorchFileWriter::WriteTo(ByteSink& sink, Executor& pool,
+                                            std::stop_token stop) {
   const std::uint64_t part_bytes = sink.part_bytes();
   const std::uint64_t total = file_bytes();
   // Shared with the pool, which may still be at work when this ends early.
@@ -204,6 +205,10 @@ Task<Result<void>> TorchFileWriter::WriteTo(ByteSink& sink, Executor& pool) {
   Assembly assembly;
   assembly.crcs.resize(contents_->size());
   for (std::uint64_t begin = 0; begin < total; begin += part_bytes) {
+    if (stop.stop_requested()) {
+      co_return Fail(ErrorCode::kCancelled,
+                     "save " + sink.name() + ": cancelled");
+    }
     while (asked < total && ahead.size() < kPartsAhead) {
       const std::uint64_t from = asked;
       const std::uint64_t to = std::min(total, from + part_bytes);

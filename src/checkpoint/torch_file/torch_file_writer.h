@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -30,8 +31,9 @@ class TorchFileWriter {
   }
 
   // Writes all parts; the caller commits. `pool` computes CRCs, several parts
-  // ahead of the sink.
-  Task<Result<void>> WriteTo(ByteSink& sink, Executor& pool);
+  // ahead of the sink. kCancelled: `stop` was asked between two parts.
+  Task<Result<void>> WriteTo(ByteSink& sink, Executor& pool,
+                             std::stop_token stop = {});
 
  private:
   // A stretch of the file.

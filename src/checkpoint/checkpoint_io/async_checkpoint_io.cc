@@ -1,0 +1,193 @@
+#include <ckptfs/checkpoint/async_checkpoint_io.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "checkpoint/tensors/snapshot.h"
+#include "common/log.h"
+
+namespace ckptfs {
+
+// The saves that are asked for and not done, and the thread that does them.
+class AsyncCheckpointIO::Queue {
+ public:
+  Queue(std::unique_ptr<CheckpointIO> inner, AsyncCheckpointOptions options)
+      : inner_(std::move(inner)), options_(options) {}
+
+  ~Queue() {
+    {
+      const std::lock_guard lock(mu_);
+      stopping_ = true;
+      changed_.notify_all();
+    }
+    if (worker_.joinable()) worker_.join();
+    for (const Error& error : errors_) LogError(error.ToString());
+  }
+
+  CheckpointIO& inner() { return *inner_; }
+
+  // Of all that nobody was told of: the code of the oldest, all messages.
+  std::optional<Error> TakeError() {
+    const std::lock_guard lock(mu_);
+    if (errors_.empty()) return std::nullopt;
+    Error error = errors_.front();
+    std::string others;
+    for (std::size_t i = 1; i < errors_.size(); ++i) {
+      others += "; " + errors_[i].ToString();
+    }
+    if (!others.empty()) {
+      error = Error(error.code(), error.ToString() + others);
+    }
+    errors_.clear();
+    return error;
+  }
+
+  // Blocks until a snapshot of `bytes` may be taken, and counts it. In the
+  // order of the calls: a small one does not overtake a large one.
+  void Reserve(std::uint64_t bytes) {
+    std::unique_lock lock(mu_);
+    const std::uint64_t turn = next_turn_++;
+    changed_.wait(lock, [&] {
+      return turn == turn_ &&
+             (reserved_ == 0 ||
+              reserved_ + bytes <= options_.max_snapshot_bytes);
+    });
+    reserved_ += bytes;
+  }
+  // The turn passes on only with the save in the queue: saves keep the order of
+  // the calls.
+  void Drop(std::uint64_t bytes) {
+    const std::lock_guard lock(mu_);
+    reserved_ -= bytes;
+    ++turn_;
+    changed_.notify_all();
+  }
+  void Push(Value snapshot, std::string path, SaveOptions options,
+            std::uint64_t bytes) {
+    const std::lock_guard lock(mu_);
+    saves_.push_back(
+        {std::move(snapshot), std::move(path), std::move(options), bytes});
+    ++turn_;
+    changed_.notify_all();
+    // Not before: a process that never saves has no thread.
+    if (!worker_.joinable()) worker_ = std::thread([this] { Run(); });
+  }
+
+  void WaitFor(const std::string& path) {
+    std::unique_lock lock(mu_);
+    changed_.wait(lock, [&] {
+      return std::none_of(saves_.begin(), saves_.end(),
+                          [&](const Save& save) { return save.path == path; });
+    });
+  }
+  void WaitForAll() {
+    std::unique_lock lock(mu_);
+    changed_.wait(lock, [&] { return saves_.empty(); });
+  }
+
+ private:
+  struct Save {
+    Value snapshot;
+    std::string path;
+    SaveOptions options;
+    std::uint64_t bytes;
+  };
+
+  void Run() {
+    std::unique_lock lock(mu_);
+    while (true) {
+      changed_.wait(lock, [&] { return stopping_ || !saves_.empty(); });
+      if (saves_.empty()) return;
+      // Stays in the queue until it is done; pushing leaves it where it is.
+      Save& save = saves_.front();
+      lock.unlock();
+      const Result<void> saved =
+          inner_->SaveCheckpoint(save.snapshot, save.path, save.options);
+      save.snapshot = Value();
+      lock.lock();
+      if (!saved) {
+        errors_.push_back(
+            saved.error().WithContext("background save of " + save.path));
+      }
+      reserved_ -= save.bytes;
+      saves_.pop_front();
+      changed_.notify_all();
+    }
+  }
+
+  const std::unique_ptr<CheckpointIO> inner_;
+  const AsyncCheckpointOptions options_;
+
+  std::mutex mu_;  // not held while anything is copied or saved
+  std::condition_variable changed_;
+  // Guarded by mu_; the front save's snapshot, while it is under way, is the
+  // worker's.
+  std::deque<Save> saves_;  // the front one is under way
+  std::deque<Error> errors_;
+  std::uint64_t reserved_ = 0;  // bytes of snapshots
+  std::uint64_t next_turn_ = 0;
+  std::uint64_t turn_ = 0;  // whose Reserve is next
+  bool stopping_ = false;
+  std::thread worker_;
+};
+
+AsyncCheckpointIO::AsyncCheckpointIO(std::unique_ptr<CheckpointIO> inner,
+                                     AsyncCheckpointOptions options)
+    : queue_(std::make_unique<Queue>(std::move(inner), options)) {}
+
+AsyncCheckpointIO::~AsyncCheckpointIO() = default;
+
+Result<void> AsyncCheckpointIO::SaveCheckpoint(
+    const Value& checkpoint, const std::string& path,
+    const SaveOptions& storage_options) {
+  if (std::optional<Error> error = queue_->TakeError()) {
+    return Fail(*std::move(error));
+  }
+  CKPTFS_ASSIGN_OR_RETURN(const std::uint64_t bytes, SnapshotBytes(checkpoint));
+  queue_->Reserve(bytes);
+  Result<Value> snapshot = TakeSnapshot(checkpoint);
+  if (!snapshot) {
+    queue_->Drop(bytes);
+    return Fail(snapshot.error().WithContext("snapshot of " + path));
+  }
+  queue_->Push(*std::move(snapshot), path, storage_options, bytes);
+  return {};
+}
+
+Result<Value> AsyncCheckpointIO::LoadCheckpoint(
+    const std::string& path, const CheckpointLoadOptions& options) {
+  queue_->WaitFor(path);
+  if (std::optional<Error> error = queue_->TakeError()) {
+    return Fail(*std::move(error));
+  }
+  return queue_->inner().LoadCheckpoint(path, options);
+}
+
+Result<void> AsyncCheckpointIO::RemoveCheckpoint(const std::string& path) {
+  queue_->WaitFor(path);
+  const Result<void> removed = queue_->inner().RemoveCheckpoint(path);
+  if (std::optional<Error> error = queue_->TakeError()) {
+    if (!removed) LogError(removed.error().ToString());
+    return Fail(*std::move(error));
+  }
+  return removed;
+}
+
+Result<void> AsyncCheckpointIO::Teardown() {
+  queue_->WaitForAll();
+  if (std::optional<Error> error = queue_->TakeError()) {
+    return Fail(*std::move(error));
+  }
+  return queue_->inner().Teardown();
+}
+
+bool AsyncCheckpointIO::requires_state_on_load() const {
+  return queue_->inner().requires_state_on_load();
+}
+
+}  // namespace ckptfs

@@ -1,0 +1,98 @@
+#include "checkpoint/engine/files.h"
+
+#include "unit/checkpoint/engine_fixture.h"
+
+namespace ckptfs {
+namespace {
+
+// The same calls on objects and on plain files.
+class FilesTest : public EngineTest,
+                  public ::testing::WithParamInterface<bool> {
+ protected:
+  std::string Path(const std::string& name) const {
+    return JoinPath(GetParam() ? "s3://bucket/run" : folder, name);
+  }
+  template <typename T>
+  Result<T> Run(Task<Result<T>> task) {
+    return engine.runtime().Start<T>(std::move(task)).Get();
+  }
+  Result<void> Put(const std::string& name, std::string bytes,
+                   WriteCondition condition = {}) {
+    return Run<void>(files.Put(Path(name), std::move(bytes), condition));
+  }
+  Result<std::string> Get(const std::string& name,
+                          std::uint64_t max_bytes = 64 << 20) {
+    return Run<std::string>(files.GetAll(Path(name), max_bytes, {}));
+  }
+  Files files{engine.runtime()};
+};
+
+TEST_P(FilesTest, WhatIsPutIsThere) {
+  EXPECT_FALSE(*Run<bool>(files.Exists(Path("a"))));
+  for (const std::size_t size : {0, 1, 1 << 20, (1 << 20) + 1, 12 << 20}) {
+    const std::string bytes(size, static_cast<char>('a' + size % 7));
+    ASSERT_TRUE(Put("a", bytes));
+    EXPECT_EQ(Get("a"), bytes);
+  }
+  EXPECT_TRUE(*Run<bool>(files.Exists(Path("a"))));
+}
+
+TEST_P(FilesTest, ConditionsHold) {
+  WriteCondition only_new;
+  only_new.if_none_match = true;
+  EXPECT_TRUE(Put("a", "first", only_new));
+  const Result<void> second = Put("a", "second", only_new);
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), ErrorCode::kPreconditionFailed);
+  EXPECT_EQ(Get("a"), "first");
+}
+
+TEST_P(FilesTest, AFileThatIsTooLongIsNotRead) {
+  ASSERT_TRUE(Put("a", std::string(1001, 'x')));
+  const Result<std::string> bytes = Get("a", 1000);
+  ASSERT_FALSE(bytes);
+  EXPECT_EQ(bytes.error().code(), ErrorCode::kTooLarge);
+  EXPECT_NE(bytes.error().message().find(Path("a")), std::string::npos);
+}
+
+TEST_P(FilesTest, AFileThatIsNotThere) {
+  EXPECT_EQ(Get("a").error().code(), ErrorCode::kNotFound);
+  EXPECT_TRUE(Run<void>(files.Remove(Path("a"))));
+  EXPECT_EQ(Run<void>(files.Rename(Path("a"), Path("b"))).error().code(),
+            ErrorCode::kNotFound);
+}
+
+TEST_P(FilesTest, RenameReplaces) {
+  ASSERT_TRUE(Put("a", "new"));
+  ASSERT_TRUE(Put("b", "old"));
+  ASSERT_TRUE(Run<void>(files.Rename(Path("a"), Path("b"))));
+  EXPECT_EQ(Get("b"), "new");
+  EXPECT_FALSE(*Run<bool>(files.Exists(Path("a"))));
+}
+
+TEST_P(FilesTest, FoldersListTheirFiles) {
+  ASSERT_TRUE(Run<void>(files.MakeFolder(Path("x/y"))));
+  ASSERT_TRUE(Run<void>(files.MakeFolder(Path("x/y"))));
+  ASSERT_TRUE(Put("x/b", "1"));
+  ASSERT_TRUE(Put("x/a", "2"));
+  ASSERT_TRUE(Put("x/y/c", "3"));
+  EXPECT_EQ(Run<std::vector<std::string>>(files.List(Path("x"))),
+            (std::vector<std::string>{"a", "b"}));
+}
+
+TEST_P(FilesTest, OtherPlacesCannotBeRenamedTo) {
+  ASSERT_TRUE(Put("a", "1"));
+  const std::string other = GetParam() ? folder + "/b" : "s3://bucket/b";
+  const Result<void> renamed = Run<void>(files.Rename(Path("a"), other));
+  ASSERT_FALSE(renamed);
+  EXPECT_EQ(renamed.error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(Get("a"), "1");
+}
+
+INSTANTIATE_TEST_SUITE_P(, FilesTest, ::testing::Values(true, false),
+                         [](const ::testing::TestParamInfo<bool>& tested) {
+                           return tested.param ? "Objects" : "PlainFiles";
+                         });
+
+}  // namespace
+}  // namespace ckptfs
