@@ -6,6 +6,8 @@
 #   make test      all tests, under 15 minutes when built
 #   make test-all  the same, then clang 19, clang-tidy and clang-format
 #   make bench     speed, CPU and memory against our own client without FUSE
+#   make bench-checkpoint
+#                  saves and loads of the library against s3torchconnector's
 #   make install   to PREFIX (default /usr/local), below DESTDIR
 #   make clean     removes what was built; keeps the virtual environment
 
@@ -20,7 +22,7 @@ JOBS ?= $(shell nproc)
 export CCACHE_NOHASHDIR := 1
 export CCACHE_BASEDIR := $(CURDIR)
 
-.PHONY: build demo test test-all bench install clean \
+.PHONY: build demo test test-all bench bench-checkpoint install clean \
         packages packages-test packages-all venv
 
 build: packages
@@ -39,6 +41,10 @@ test-all: packages packages-test packages-all venv
 bench: build packages-test venv
 	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/run_s3server_speed.py
 	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/mount_bench.py
+
+bench-checkpoint: build packages-test venv
+	tools/make_peers.sh
+	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/checkpoint_bench.py
 
 install: build
 	DESTDIR=$(DESTDIR) $(CMAKE) --install build/release --prefix $(PREFIX)

@@ -11,7 +11,7 @@ build=(
   cmake ninja-build g++ make ccache pkg-config git ca-certificates
   libfuse3-dev fuse3 libcurl4-openssl-dev libssl-dev libxml2-dev
   libspdlog-dev libfmt-dev libexpected-dev libcli11-dev nlohmann-json3-dev
-  zlib1g-dev
+  zlib1g-dev libdeflate-dev
   libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev
 )
 test=(

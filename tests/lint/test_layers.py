@@ -18,7 +18,7 @@ ALLOWED = {
     "s3": ({"http", "common"}, {"openssl", "libxml", "nlohmann"}),
     "store": ({"s3", "http", "common"}, set()),
     "transfer": ({"common"}, set()),
-    "checkpoint": ({"transfer", "common"}, {"zlib.h", "nlohmann"}),
+    "checkpoint": ({"transfer", "common"}, {"zlib.h", "libdeflate.h", "nlohmann"}),
     "torch": ({"checkpoint", "common"}, {"torch", "ATen", "c10"}),
     "fs": ({"transfer", "common"}, set()),
     "fuse": ({"fs", "common"}, {"fuse_lowlevel.h", "fuse.h"}),

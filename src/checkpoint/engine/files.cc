@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <utility>
 
 #include "checkpoint/io/file_error.h"
@@ -160,6 +161,17 @@ class MountedObjectSink final : public ByteSink {
 
 }  // namespace
 
+// A mount of AWS names no endpoint, and neither must this engine then.
+bool Files::ReachesAs(const Location& location) const {
+  if (!location.endpoint_url.empty()) return true;
+  const auto set = [](const char* name) {
+    const char* const value = std::getenv(name);
+    return value != nullptr && *value != '\0';
+  };
+  return runtime_.options().s3.endpoint_url.empty() &&
+         !set("AWS_ENDPOINT_URL_S3") && !set("AWS_ENDPOINT_URL");
+}
+
 Task<Result<Location>> Files::Locate(std::string path) {
   Result<Location> location = ParseLocation(path);
   CKPTFS_CO_RETURN_IF_ERROR(location);
@@ -171,8 +183,10 @@ Task<Result<Location>> Files::Locate(std::string path) {
         [plain]() -> Result<Location> { return BypassMount(plain); });
     location = co_await std::move(asking);
     CKPTFS_CO_RETURN_IF_ERROR(location);
-    // Without credentials of its own, the caller goes through the mount.
-    if (location->kind == Location::Kind::kObject && !StoreOf(*location)) {
+    // Without credentials of its own, or with another endpoint in its
+    // environment, the caller goes through the mount.
+    if (location->kind == Location::Kind::kObject &&
+        (!ReachesAs(*location) || !StoreOf(*location))) {
       location = std::move(plain);
     }
   }

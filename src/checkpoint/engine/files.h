@@ -61,6 +61,8 @@ class Files {
   Task<Result<Location>> Locate(std::string path);
   // After a direct change.
   Task<void> Tell(Location location);
+  // Whether the engine's endpoint is that of a mounted location.
+  bool ReachesAs(const Location& location) const;
   Result<ObjectStore*> StoreOf(const Location& location) {
     return runtime_.StoreOf(location.bucket, location.endpoint_url);
   }

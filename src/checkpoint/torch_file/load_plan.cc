@@ -1,7 +1,5 @@
 #include "checkpoint/torch_file/load_plan.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <functional>
 #include <set>
@@ -9,6 +7,7 @@
 #include "checkpoint/tensors/host_memory.h"
 #include "checkpoint/tensors/tensor_copy.h"
 #include "checkpoint/tensors/tensor_walk.h"
+#include "checkpoint/zip/crc32.h"
 
 namespace ckptfs {
 
@@ -308,10 +307,7 @@ Result<void> LoadPlan::VerifyCrcs() const {
   for (const TorchFileReader::Want& want : wants_) {
     const ZipEntry& entry = want.record->entry;
     if (want.begin != 0 || want.end != entry.bytes) continue;
-    const auto crc = static_cast<std::uint32_t>(
-        crc32_z(0, reinterpret_cast<const Bytef*>(want.memory.data()),
-                want.memory.size()));
-    if (crc != entry.crc32) {
+    if (Crc32(want.memory) != entry.crc32) {
       return Fail(ErrorCode::kDataLoss,
                   "record " + entry.name + " at offset " +
                       std::to_string(entry.header_offset) +

@@ -1,7 +1,5 @@
 #include "checkpoint/torch_file/torch_file_writer.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <deque>
 #include <unordered_map>
@@ -9,6 +7,7 @@
 
 #include "checkpoint/io/run_on.h"
 #include "checkpoint/pickle/pickle_writer.h"
+#include "checkpoint/zip/crc32.h"
 
 namespace ckptfs {
 
@@ -32,11 +31,6 @@ class Numbering final : public PickleStorages {
  private:
   std::unordered_map<const Storage*, std::size_t> keys_;
 };
-
-std::uint32_t Crc(std::span<const std::byte> bytes) {
-  return static_cast<std::uint32_t>(
-      crc32_z(0, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
-}
 
 }  // namespace
 
@@ -124,7 +118,7 @@ std::vector<std::uint32_t> TorchFileWriter::CrcsOf(
     if (piece.kind != Piece::Kind::kPayload) continue;
     const std::uint64_t from = std::max(begin, piece.offset);
     const std::uint64_t to = std::min(end, piece.offset + piece.bytes);
-    crcs.push_back(Crc((*writer.contents_)[piece.record].bytes().subspan(
+    crcs.push_back(Crc32((*writer.contents_)[piece.record].bytes().subspan(
         from - piece.offset, to - from)));
   }
   return crcs;
@@ -166,7 +160,7 @@ Payload TorchFileWriter::Assemble(std::uint64_t begin, std::uint64_t end,
             assembly.id = ZipSerializationId(std::span(names_).first(n),
                                              std::span(assembly.crcs).first(n),
                                              std::span(sizes).first(n));
-            crc = Crc(std::as_bytes(std::span(assembly.id)));
+            crc = Crc32(std::as_bytes(std::span(assembly.id)));
           }
           ++next_crc;
           owner->texts.push_back(assembly.id);
@@ -174,8 +168,7 @@ Payload TorchFileWriter::Assemble(std::uint64_t begin, std::uint64_t end,
           break;
         }
         bytes = (*contents_)[piece.record].bytes();
-        crc = static_cast<std::uint32_t>(crc32_combine64(
-            crc, crcs[next_crc++], static_cast<z_off64_t>(to - from)));
+        crc = Crc32Combine(crc, crcs[next_crc++], to - from);
         break;
       }
       case Piece::Kind::kDescriptor:
