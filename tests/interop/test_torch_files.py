@@ -29,6 +29,8 @@ def through_cpp(tmp_path):
         torch.save(value, source)
         done = run(source, target)
         assert done.returncode == 0, done.stderr
+        with zipfile.ZipFile(target) as archive:
+            assert archive.testzip() is None  # the CRCs
         return torch.load(target, weights_only=weights_only)
     return copy
 
