@@ -42,6 +42,7 @@ Task<Result<void>> ObjectSink::Write(Payload part) {
   // The writer queues what is too much for its window; the bytes are the
   // caller's, so a long queue costs nothing.
   const std::uint64_t bytes = part.size();
+  ++parts_->untold;
   writer_.UploadPart(
       next_part_++, std::move(part),
       [parts = parts_, bytes](const Result<CompletedPart>& sent) {
@@ -50,8 +51,18 @@ Task<Result<void>> ObjectSink::Write(Payload part) {
         } else if (parts->on_arrival) {
           parts->on_arrival(bytes);
         }
+        if (--parts->untold == 0 && parts->all_told) parts->all_told->Set({});
       });
   co_return Result<void>();
+}
+
+// The callbacks of parts are posted: the last may come behind the commit.
+Task<void> ObjectSink::AllTold() {
+  if (parts_->untold == 0) co_return;
+  parts_->all_told.emplace();
+  Future<void> all_told = parts_->all_told->GetFuture();
+  Result<void> told = co_await std::move(all_told);
+  (void)told;  // never an error: the last callback sets it
 }
 
 Task<Result<void>> ObjectSink::Commit(WriteCondition condition) {
@@ -63,6 +74,7 @@ Task<Result<void>> ObjectSink::Commit(WriteCondition condition) {
     if (done && parts_->on_arrival) parts_->on_arrival(bytes);
   } else {
     done = co_await writer_.Complete(std::move(condition));
+    co_await AllTold();
   }
   if (!done) co_return Fail(done.error().WithContext("save " + name_));
   co_return Result<void>();

@@ -53,7 +53,10 @@ class ObjectSink final : public ByteSink {
   struct Parts {
     std::function<void(std::uint64_t)> on_arrival;
     std::optional<Error> error;  // the first
+    int untold = 0;              // parts whose callback has not run
+    std::optional<Promise<void>> all_told;
   };
+  Task<void> AllTold();
   const std::shared_ptr<Parts> parts_ = std::make_shared<Parts>();
   ObjectWriter writer_;
 };

@@ -71,6 +71,7 @@ class AsyncCheckpointIOTest : public EngineTest {
   GatedIO::Log log;
 };
 
+// [S-66]
 TEST_F(AsyncCheckpointIOTest, SavesASnapshotInTheOrderOfTheCalls) {
   AsyncCheckpointIO io = Make();
   TensorView w = NewTensor({100}, 1);
@@ -87,6 +88,7 @@ TEST_F(AsyncCheckpointIOTest, SavesASnapshotInTheOrderOfTheCalls) {
   EXPECT_EQ(log.bytes, (std::vector<std::string>{first, second}));
 }
 
+// [S-66]
 TEST_F(AsyncCheckpointIOTest, ErrorsSurfaceAtTheNextCall) {
   AsyncCheckpointIO io = Make();
   log.outcome = [](const std::string& path) -> Result<void> {

@@ -137,6 +137,7 @@ TEST_F(TorchFileLoad, TiedTensorsAreFetchedOnceAndFillBothTargets) {
   EXPECT_LT(Fetched(before), (6u << 20));
 }
 
+// [S-64]
 TEST_F(TorchFileLoad, AWrongShapeOrDTypeTouchesNothing) {
   Save(State({{"a", NewTensor({100}, 1)}, {"b", NewTensor({100}, 2)}}));
   TensorView a = NewTensor({100}, 3);
@@ -229,6 +230,7 @@ TEST_F(TorchFileLoad, ProgressEndsAtTheTotal) {
   EXPECT_EQ(last, all);
 }
 
+// [S-61]
 TEST_F(TorchFileLoad, ACancelledSaveLeavesNothing) {
   Save(State({{"a", NewTensor({10}, 1)}}));
   const ETag before = Stored().etag;
@@ -256,6 +258,7 @@ TEST_F(TorchFileLoad, ACancelledSaveLeavesNothing) {
   EXPECT_TRUE(bucket.ListMultipartUploads({}).Get()->uploads.empty());
 }
 
+// [S-61]
 TEST_F(TorchFileLoad, AFailedPartLeavesNothing) {
   Save(State({{"a", NewTensor({10}, 1)}}));
   store->FailNext(StoreOperation::kUploadPart, Verdict::FailBefore(), -1);
@@ -268,6 +271,7 @@ TEST_F(TorchFileLoad, AFailedPartLeavesNothing) {
   EXPECT_TRUE(bucket.ListMultipartUploads({}).Get()->uploads.empty());
 }
 
+// [S-61]
 TEST_F(TorchFileLoad, AFailedPlainFileLeavesNothing) {
   const Result<void> saved =
       SaveTorchFile(engine, State({{"a", NewTensor({10}, 1)}}),
@@ -293,6 +297,19 @@ TEST_F(TorchFileLoad, AForkedProcessStartsItsOwn) {
   ASSERT_EQ(waitpid(child, &status, 0), child);
   EXPECT_EQ(status, 0);
   EXPECT_TRUE(LoadTorchFile(engine, path).Get());
+}
+
+TEST_F(TorchFileLoad, OneRequestComesBeforeTheFirstPart) {
+  Save(State({{"a", NewTensor({8 << 20}, 1)}}));
+  const std::vector<StoreCall> calls = store->log();
+  ASSERT_GE(calls.size(), 2u);
+  EXPECT_EQ(calls[0].operation, StoreOperation::kCreateMultipart);
+  EXPECT_EQ(calls[1].operation, StoreOperation::kUploadPart);
+  // What fits into a part is one request.
+  const std::size_t before = store->log().size();
+  Save(State({{"a", NewTensor({1 << 20}, 1)}}));
+  EXPECT_EQ(store->log().size(), before + 1);
+  EXPECT_EQ(store->log().back().operation, StoreOperation::kPut);
 }
 
 TEST_F(TorchFileLoad, ABucketIsOpenedOnce) {

@@ -156,6 +156,7 @@ TEST_F(TorchFile, FetchesThePartOfAStorageThatIsWanted) {
   EXPECT_EQ(values[1], 3);
 }
 
+// [S-63]
 TEST_F(TorchFile, UnknownClassesAreRefusedOrCarriedAlong) {
   const std::string bytes = FixtureBytes("unsafe.pt");
   const auto refused = OpenBytes(bytes);
@@ -215,6 +216,7 @@ TEST_F(TorchFile, DamageNeverCrashes) {
   }
 }
 
+// [S-62]
 TEST_F(TorchFile, AnObjectThatIsReplacedMeanwhileIsStale) {
   Result<Reader> reader = OpenBytes(FixtureBytes("values.pt"));
   ASSERT_TRUE(reader.has_value());
