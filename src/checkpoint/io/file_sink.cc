@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -64,6 +65,18 @@ Result<void> RemoveFile(const std::string& path) {
   return {};
 }
 
+Result<void> Rename(const std::string& from, const std::string& to,
+                    bool no_replace) {
+  const unsigned flags = no_replace ? RENAME_NOREPLACE : 0;
+  if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), flags) == 0) {
+    return {};
+  }
+  if (errno == EEXIST) {
+    return Fail(ErrorCode::kPreconditionFailed, to + " exists");
+  }
+  return Fail(FileError(errno, "rename to " + to));
+}
+
 // The name is durable once its folder is.
 Result<void> SyncFolder(const std::string& folder) {
   const UniqueFd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -82,6 +95,7 @@ FileSink::FileSink(std::string path, std::string temporary, UniqueFd fd,
     : path_(std::move(path)),
       temporary_(std::move(temporary)),
       fd_(std::move(fd)),
+      on_mount_(fgetxattr(fd_.get(), "user.ckptfs.uri", nullptr, 0) >= 0),
       pool_(pool) {}
 
 FileSink::~FileSink() {
@@ -140,19 +154,21 @@ Task<Result<void>> FileSink::Commit(WriteCondition condition) {
                    path_ + ": a plain file has no version to compare with");
   }
   const auto commit = [fd = fd_.Release(), temporary = temporary_, path = path_,
+                       on_mount = on_mount_,
                        no_replace = condition.if_none_match]() -> Result<void> {
+    if (on_mount) {
+      const Result<void> renamed = Rename(temporary, path, no_replace);
+      const int closed = close(fd) == 0 ? 0 : errno;
+      if (renamed && closed != 0) {
+        return Fail(FileError(closed, "close " + path));
+      }
+      return renamed;
+    }
     const int synced = fsync(fd) == 0 ? 0 : errno;
     const int closed = close(fd) == 0 ? 0 : errno;
     if (synced != 0) return Fail(FileError(synced, "fsync " + path));
     if (closed != 0) return Fail(FileError(closed, "close " + path));
-    const unsigned flags = no_replace ? RENAME_NOREPLACE : 0;
-    if (renameat2(AT_FDCWD, temporary.c_str(), AT_FDCWD, path.c_str(), flags) !=
-        0) {
-      if (errno == EEXIST) {
-        return Fail(ErrorCode::kPreconditionFailed, path + " exists");
-      }
-      return Fail(FileError(errno, "rename to " + path));
-    }
+    CKPTFS_RETURN_IF_ERROR(Rename(temporary, path, no_replace));
     return SyncFolder(Folder(path));
   };
   Future<void> committing = RunOn<void>(pool_, commit);

@@ -11,10 +11,10 @@
 
 namespace ckptfs {
 
-// Written in order to ".tmp-<nonce>-<name>" beside the target, then synced and
-// renamed over it: what reads the target sees the old or the new file. A mount
-// of ckptfs keeps such a name in memory until the rename, so that it costs one
-// upload.
+// Written in order to ".tmp-<nonce>" beside the target, then synced and renamed
+// over it: what reads the target sees the old or the new file. On a mount of
+// ckptfs it is renamed while it is open and dirty, which publishes it under the
+// new name alone; a sync would upload it under the old one first.
 class FileSink final : public ByteSink {
  public:
   // `size` is announced with ftruncate. `pool` runs blocking calls; both
@@ -44,6 +44,7 @@ class FileSink final : public ByteSink {
   const std::string path_;
   std::string temporary_;  // to be removed; empty: nothing is left of it
   UniqueFd fd_;
+  const bool on_mount_;
   Executor& pool_;
   std::uint64_t written_ = 0;
   std::function<void(std::uint64_t)> on_arrival_;
