@@ -11,6 +11,7 @@
 
 #include "checkpoint/engine/location.h"
 #include "cli/byte_size.h"
+#include "cli/help_footers.h"
 #include "common/memory_budget.h"
 #include "transfer/part_plan.h"
 
@@ -180,59 +181,6 @@ const OptionRow<InspectOptions> kInspectOptions[] = {
      }},
 };
 
-const char kMountFooter[] = R"(
-Credentials are read from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
-AWS_SESSION_TOKEN, never from the command line.
-
-Exit status:
-  0  mounted (in the foreground: unmounted, nothing lost)
-  1  any other failure
-  2  a wrong option or argument
-  3  credentials, clock or permission
-  4  no such bucket, or it is in another region
-  5  the endpoint cannot be reached or is not trusted
-  6  the mount point or FUSE
-  7  files were lost: named in the log, not published)";
-
-const char kUmountFooter[] = R"(
-Waits until every file that is being written was published, or until the
-mount's --drain-timeout, and says what it waits for.
-
-Exit status:
-  0  unmounted, nothing lost
-  2  a wrong option or argument
-  6  not a mount of ckptfs, or its daemon does not answer
-  7  files were lost: they are named, and were not published)";
-
-const char kInspectFooter[] = R"(
-Tells torch.save files, safetensors files and DCP folders apart, and lists their
-tensors and the classes and functions that a pickle names and that
-torch.load(weights_only=True) refuses. Nothing of a file is run, and no bytes of
-tensors are fetched.
-
-Exit status:
-  0  listed, nothing unsafe
-  1  any other failure, e.g. no such file
-  2  a wrong option or argument
-  3  credentials, clock or permission
-  4  no such bucket, or it is in another region
-  5  the endpoint cannot be reached or is not trusted
-  8  listed, and the pickle names what weights_only refuses
-  9  damaged, or not a checkpoint that is read here)";
-
-const char kVerifyFooter[] = R"(
-Reads a torch.save file, in bounded memory, and compares every record with its
-checksum. Of safetensors, which has no checksums, the sizes are compared.
-
-Exit status:
-  0  whole
-  1  any other failure, e.g. no such file
-  2  a wrong option or argument
-  3  credentials, clock or permission
-  4  no such bucket, or it is in another region
-  5  the endpoint cannot be reached or is not trusted
-  9  damaged, or not a checkpoint that is read here)";
-
 std::size_t EditDistance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
   for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -325,7 +273,9 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   CLI::App app(
       "ckptfs mounts an S3 prefix as a directory for checkpoints: a file "
       "whose\n"
-      "close() succeeded is a plain object, whole, under its name.");
+      "close() succeeded is a plain object, whole, under its name. It also "
+      "looks\n"
+      "into checkpoint files, in S3 and elsewhere.");
   app.name("ckptfs");
   app.set_version_flag("--version", "ckptfs " CKPTFS_VERSION);
   app.require_subcommand(0, 1);

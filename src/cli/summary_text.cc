@@ -172,16 +172,17 @@ std::string VerifyText(const VerifyReport& report) {
            " more\n";
   }
   const std::string parts = std::to_string(report.parts);
+  const std::string size = std::to_string(report.file_bytes) + " bytes";
   if (report.damage_count > 0) {
-    return out + name + ": " + std::to_string(report.damage_count) + " of " +
-           parts + " records are damaged\n";
+    return out + name + ": damaged: " + std::to_string(report.damage_count) +
+           " problems in " + parts + " records\n";
   }
   if (report.checksums) {
-    return out + name + ": whole: " + parts + " records, " +
-           Bytes(report.file_bytes) + ", all checksums match\n";
+    return out + name + ": whole: " + parts + " records, " + size +
+           ", all checksums match\n";
   }
   return out + name + ": whole as far as can be told: the sizes of " + parts +
-         " tensors match the " + Bytes(report.file_bytes) + " of the file; " +
+         " tensors match the " + size + " of the file; " +
          std::string(KindName(report.kind)) + " has no checksums\n";
 }
 
