@@ -31,7 +31,7 @@ constexpr std::array kTable = {
     DTypeInfo{DType::kFloat8E4M3FNUZ, "float8_e4m3fnuz", 1, "", "F8_E4M3FNUZ"},
     DTypeInfo{DType::kFloat8E5M2FNUZ, "float8_e5m2fnuz", 1, "", "F8_E5M2FNUZ"},
     DTypeInfo{DType::kFloat8E8M0FNU, "float8_e8m0fnu", 1, "", "F8_E8M0"},
-    DTypeInfo{DType::kFloat4E2M1FNX2, "float4_e2m1fn_x2", 1, "", ""},
+    DTypeInfo{DType::kFloat4E2M1FNX2, "float4_e2m1fn_x2", 1, "", "F4"},
     DTypeInfo{DType::kQInt8, "qint8", 1, "QInt8Storage", ""},
     DTypeInfo{DType::kQUInt8, "quint8", 1, "QUInt8Storage", ""},
     DTypeInfo{DType::kQInt32, "qint32", 4, "QInt32Storage", ""},

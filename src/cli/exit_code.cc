@@ -33,4 +33,21 @@ ExitCode ExitCodeForStoreError(const Error& error) {
   return ExitCode::kOther;
 }
 
+ExitCode ExitCodeForFileError(const Error& error) {
+  if (error.http_status() == 0) {
+    switch (error.code()) {
+      case ErrorCode::kInvalidArgument:
+      case ErrorCode::kUnsupported:
+      case ErrorCode::kTooLarge: return ExitCode::kDamaged;
+      // Of this machine, not of a server.
+      case ErrorCode::kNotFound:
+      case ErrorCode::kResourceExhausted: return ExitCode::kOther;
+      default: return ExitCodeForStoreError(error);
+    }
+  }
+  // The bucket is there.
+  if (error.s3_code() == "NoSuchKey") return ExitCode::kOther;
+  return ExitCodeForStoreError(error);
+}
+
 }  // namespace ckptfs::cli

@@ -16,9 +16,14 @@ enum class ExitCode {
   kEndpoint = 5,     // endpoint unreachable, or its certificate not trusted
   kMountPoint = 6,   // mount point or FUSE
   kLostFiles = 7,    // files were given up unpublished at the end
+  kUnsafe = 8,       // inspect: the pickle names what weights_only refuses
+  kDamaged = 9,      // inspect, verify: damaged, or no checkpoint file
 };
 
 // For an error of the first request to a bucket.
 ExitCode ExitCodeForStoreError(const Error& error);
+
+// For an error of reading a checkpoint file.
+ExitCode ExitCodeForFileError(const Error& error);
 
 }  // namespace ckptfs::cli

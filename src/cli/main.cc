@@ -8,6 +8,7 @@
 #include <variant>
 
 #include "cli/exit_code.h"
+#include "cli/inspect_command.h"
 #include "cli/mount_command.h"
 #include "cli/options.h"
 #include "cli/umount_command.h"
@@ -22,6 +23,14 @@ ExitCode Run(ckptfs::cli::MountOptions options) {
 
 ExitCode Run(const ckptfs::cli::UmountOptions& options) {
   return ckptfs::cli::RunUmount(options);
+}
+
+ExitCode Run(const ckptfs::cli::InspectOptions& options) {
+  return ckptfs::cli::RunInspect(options);
+}
+
+ExitCode Run(const ckptfs::cli::VerifyOptions& options) {
+  return ckptfs::cli::RunVerify(options);
 }
 
 ExitCode Run(const ckptfs::cli::PrintAndExit& text) {

@@ -6,9 +6,12 @@
 #include <charconv>
 #include <sstream>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
+#include "checkpoint/engine/location.h"
 #include "cli/byte_size.h"
+#include "cli/help_footers.h"
 #include "common/memory_budget.h"
 #include "transfer/part_plan.h"
 
@@ -19,12 +22,13 @@ namespace {
 // Below this not even one small part and one read window fit.
 constexpr std::uint64_t kMinMemoryLimit = 64ull << 20;
 
-// One row of the table. `value_name` null: a flag.
+// One row of a table. `value_name` null: a flag.
+template <typename Options>
 struct OptionRow {
   const char* name;
   const char* value_name;
   const char* help;
-  Result<void> (*apply)(const std::string& value, MountOptions& options);
+  Result<void> (*apply)(const std::string& value, Options& options);
 };
 
 Result<std::uint32_t> ParseNumber(const std::string& text) {
@@ -42,35 +46,39 @@ Result<void> NotServed(const std::string& what) {
   return Fail(ErrorCode::kUnsupported, what);
 }
 
-const OptionRow kMountOptions[] = {
+// Of all commands that talk to S3.
+const OptionRow<StoreArguments> kStoreOptions[] = {
     {"--endpoint-url", "URL",
      "The S3 endpoint, e.g. http://127.0.0.1:9000. Without it "
      "$AWS_ENDPOINT_URL_S3, $AWS_ENDPOINT_URL, then AWS in the region",
-     [](const std::string& v, MountOptions& o) -> Result<void> {
+     [](const std::string& v, StoreArguments& o) -> Result<void> {
        o.endpoint_url = v;
        return {};
      }},
     {"--region", "NAME",
      "The bucket's region. Without it $AWS_REGION, $AWS_DEFAULT_REGION, then "
      "us-east-1",
-     [](const std::string& v, MountOptions& o) -> Result<void> {
+     [](const std::string& v, StoreArguments& o) -> Result<void> {
        o.region = v;
        return {};
      }},
     {"--force-path-style", nullptr,
      "Put the bucket into the path of URLs also for AWS; custom endpoints are "
      "addressed so in any case",
-     [](const std::string&, MountOptions& o) -> Result<void> {
+     [](const std::string&, StoreArguments& o) -> Result<void> {
        o.force_path_style = true;
        return {};
      }},
     {"--ca-file", "FILE",
      "Trust the certificate authorities in this PEM file instead of the "
      "system's. Without it $AWS_CA_BUNDLE",
-     [](const std::string& v, MountOptions& o) -> Result<void> {
+     [](const std::string& v, StoreArguments& o) -> Result<void> {
        o.ca_file = v;
        return {};
      }},
+};
+
+const OptionRow<MountOptions> kMountOptions[] = {
     {"--read-only", nullptr, "Refuse all changes",
      [](const std::string&, MountOptions& o) -> Result<void> {
        o.read_only = true;
@@ -149,7 +157,7 @@ const OptionRow kMountOptions[] = {
 
 // Options that people will reach for and that are not there yet: a clear
 // answer is better than "unknown option". They are not in --help.
-const OptionRow kUnservedMountOptions[] = {
+const OptionRow<MountOptions> kUnservedMountOptions[] = {
     {"--profile", "NAME", "",
      [](const std::string&, MountOptions&) -> Result<void> {
        return NotServed(
@@ -165,29 +173,13 @@ const OptionRow kUnservedMountOptions[] = {
      }},
 };
 
-const char kMountFooter[] = R"(
-Credentials are read from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
-AWS_SESSION_TOKEN, never from the command line.
-
-Exit status:
-  0  mounted (in the foreground: unmounted, nothing lost)
-  1  any other failure
-  2  a wrong option or argument
-  3  credentials, clock or permission
-  4  no such bucket, or it is in another region
-  5  the endpoint cannot be reached or is not trusted
-  6  the mount point or FUSE
-  7  files were lost: named in the log, not published)";
-
-const char kUmountFooter[] = R"(
-Waits until every file that is being written was published, or until the
-mount's --drain-timeout, and says what it waits for.
-
-Exit status:
-  0  unmounted, nothing lost
-  2  a wrong option or argument
-  6  not a mount of ckptfs, or its daemon does not answer
-  7  files were lost: they are named, and were not published)";
+const OptionRow<InspectOptions> kInspectOptions[] = {
+    {"--json", nullptr, "Print one JSON object instead of tables",
+     [](const std::string&, InspectOptions& o) -> Result<void> {
+       o.json = true;
+       return {};
+     }},
+};
 
 std::size_t EditDistance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -240,10 +232,10 @@ PrintAndExit LeftOver(const CLI::App& app,
                     " See " + command + " --help");
 }
 
-template <std::size_t n>
-void AddRows(CLI::App& app, const OptionRow (&rows)[n], MountOptions& options,
-             const char* group) {
-  for (const OptionRow& row : rows) {
+template <typename Options, std::size_t n>
+void AddRows(CLI::App& app, const OptionRow<Options> (&rows)[n],
+             std::type_identity_t<Options>& options, const char* group) {
+  for (const OptionRow<Options>& row : rows) {
     const auto apply = [&row, &options](const std::string& value) {
       const Result<void> result = row.apply(value, options);
       if (!result.has_value()) {
@@ -262,13 +254,28 @@ void AddRows(CLI::App& app, const OptionRow (&rows)[n], MountOptions& options,
   }
 }
 
+constexpr char kFileHelp[] =
+    "s3://bucket/key, or the path of a file; or of a DCP folder";
+
+Result<void> CheckPath(const std::string& command, const std::string& path) {
+  if (path.empty()) {
+    return Fail(
+        ErrorCode::kInvalidArgument,
+        command + " needs a file: ckptfs " + command + " s3://bucket/key");
+  }
+  CKPTFS_RETURN_IF_ERROR(ParseLocation(path));
+  return {};
+}
+
 }  // namespace
 
 Command ParseCommandLine(int argc, const char* const* argv) {
   CLI::App app(
       "ckptfs mounts an S3 prefix as a directory for checkpoints: a file "
       "whose\n"
-      "close() succeeded is a plain object, whole, under its name.");
+      "close() succeeded is a plain object, whole, under its name. It also "
+      "looks\n"
+      "into checkpoint files, in S3 and elsewhere.");
   app.name("ckptfs");
   app.set_version_flag("--version", "ckptfs " CKPTFS_VERSION);
   app.require_subcommand(0, 1);
@@ -283,6 +290,7 @@ Command ParseCommandLine(int argc, const char* const* argv) {
       ->add_option("DIR", mount_options.mount_point,
                    "An existing directory to mount on")
       ->type_name("");
+  AddRows(*mount, kStoreOptions, mount_options, "Options");
   AddRows(*mount, kMountOptions, mount_options, "Options");
   AddRows(*mount, kUnservedMountOptions, mount_options, "");
   mount->footer(kMountFooter);
@@ -296,6 +304,23 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   umount->footer(kUmountFooter);
   umount->allow_extras();
 
+  InspectOptions inspect_options;
+  CLI::App* inspect = app.add_subcommand(
+      "inspect", "List what is in a checkpoint file, by its headers");
+  inspect->add_option("FILE", inspect_options.path, kFileHelp)->type_name("");
+  AddRows(*inspect, kStoreOptions, inspect_options, "Options");
+  AddRows(*inspect, kInspectOptions, inspect_options, "Options");
+  inspect->footer(kInspectFooter);
+  inspect->allow_extras();
+
+  VerifyOptions verify_options;
+  CLI::App* verify = app.add_subcommand(
+      "verify", "Compare a checkpoint file with its checksums");
+  verify->add_option("FILE", verify_options.path, kFileHelp)->type_name("");
+  AddRows(*verify, kStoreOptions, verify_options, "Options");
+  verify->footer(kVerifyFooter);
+  verify->allow_extras();
+
   CLI::App* version = app.add_subcommand("version", "Print the version");
   version->allow_extras();
 
@@ -308,7 +333,7 @@ Command ParseCommandLine(int argc, const char* const* argv) {
   } catch (const CLI::ParseError& error) {
     return UsageError(error.what());
   }
-  for (const CLI::App* command : {mount, umount, version}) {
+  for (const CLI::App* command : {mount, umount, inspect, verify, version}) {
     if (command->parsed() && command->remaining_size() > 0) {
       return LeftOver(*command, command->remaining());
     }
@@ -322,12 +347,22 @@ Command ParseCommandLine(int argc, const char* const* argv) {
     }
     return umount_options;
   }
+  if (inspect->parsed()) {
+    const Result<void> path = CheckPath("inspect", inspect_options.path);
+    if (!path.has_value()) return UsageError(path.error().message());
+    return inspect_options;
+  }
+  if (verify->parsed()) {
+    const Result<void> path = CheckPath("verify", verify_options.path);
+    if (!path.has_value()) return UsageError(path.error().message());
+    return verify_options;
+  }
   if (!mount->parsed()) {
     const std::vector<std::string> rest = app.remaining();
-    return UsageError((rest.empty()
-                           ? std::string("no command given")
-                           : "unknown command \"" + rest.front() + "\"") +
-                      "; use mount, umount or version, see ckptfs --help");
+    return UsageError(
+        (rest.empty() ? std::string("no command given")
+                      : "unknown command \"" + rest.front() + "\"") +
+        "; use mount, umount, inspect, verify or version, see ckptfs --help");
   }
   if (source.empty() || mount_options.mount_point.empty()) {
     return UsageError(

@@ -16,15 +16,19 @@
 
 namespace ckptfs::cli {
 
-struct MountOptions {
-  BucketUri source;
-  std::string mount_point;
-
+// How S3 is reached, whatever the command.
+struct StoreArguments {
   std::string
       endpoint_url;     // empty: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS
   std::string region;   // empty: AWS_REGION, AWS_DEFAULT_REGION, us-east-1
   std::string ca_file;  // empty: AWS_CA_BUNDLE, the system's
   bool force_path_style = false;
+};
+
+struct MountOptions : StoreArguments {
+  BucketUri source;
+  std::string mount_point;
+
   bool read_only = false;
   bool allow_other = false;
   std::optional<uid_t> uid;  // unset: who mounts
@@ -41,6 +45,15 @@ struct UmountOptions {
   std::string mount_point;
 };
 
+struct InspectOptions : StoreArguments {
+  std::string path;  // s3://bucket/key, or of a file
+  bool json = false;
+};
+
+struct VerifyOptions : StoreArguments {
+  std::string path;
+};
+
 // Nothing to do but to print and to leave.
 struct PrintAndExit {
   std::string out;  // to stdout
@@ -48,7 +61,8 @@ struct PrintAndExit {
   ExitCode code = ExitCode::kSuccess;
 };
 
-using Command = std::variant<MountOptions, UmountOptions, PrintAndExit>;
+using Command = std::variant<MountOptions, UmountOptions, InspectOptions,
+                             VerifyOptions, PrintAndExit>;
 
 // Never exits and prints nothing. What is wrong comes back as PrintAndExit
 // with one line and kUsage.

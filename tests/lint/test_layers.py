@@ -22,7 +22,8 @@ ALLOWED = {
     "torch": ({"checkpoint", "common"}, {"torch", "ATen", "c10"}),
     "fs": ({"transfer", "common"}, set()),
     "fuse": ({"fs", "common"}, {"fuse_lowlevel.h", "fuse.h"}),
-    "cli": ({"common", "http", "s3", "store", "transfer", "fs", "fuse"},
+    "cli": ({"common", "http", "s3", "store", "transfer", "checkpoint", "fs",
+             "fuse"},
             {"CLI", "nlohmann", "prometheus"}),
 }
 

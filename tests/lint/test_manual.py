@@ -4,8 +4,6 @@ import pathlib
 import re
 import subprocess
 
-import pytest
-
 from source_tree import ROOT, text
 
 BIN_DIR = pathlib.Path(os.environ.get("CKPTFS_BIN_DIR", ROOT / "build/bin"))
@@ -29,12 +27,25 @@ def test_mandoc_has_nothing_to_say():
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_options_of_mount():
+COMMANDS = ["mount", "umount", "inspect", "verify"]
+
+
+def options_of(body):
+    return set(re.findall(r"(?<![\w-])--([a-z][a-z-]+)(?= |\n|$)",
+                          options_section(body)))
+
+
+def test_options():
+    """Those of all commands; the manual's section on inspect and verify lists
+    what mount lacks, and says which others they share with it."""
     manual = set(re.findall(r"^\.It Fl -([a-z-]+)", text(MANUAL),
                             re.MULTILINE))
-    program = set(re.findall(r"(?<![\w-])--([a-z][a-z-]+)(?= |\n|$)",
-                             options_section(help_text("mount"))))
-    assert manual == program
+    program = {command: options_of(help_text(command))
+               for command in COMMANDS}
+    assert manual == set().union(*program.values())
+    shared = {"endpoint-url", "region", "ca-file", "force-path-style", "help"}
+    assert program["inspect"] == shared | {"json"}
+    assert program["verify"] == shared
 
 
 def options_section(body):
@@ -49,16 +60,15 @@ def test_commands():
     assert manual == program
 
 
-@pytest.mark.parametrize("command", ["mount", "umount"])
-def test_exit_codes(command):
-    """The help of a command lists no code that the manual lacks; that of mount
-    lists them all, as does the README."""
+def test_exit_codes():
+    """Each code of the manual is in the help of a command that ends with it,
+    and the README's table has at least those of mount."""
     manual = exit_codes(text(MANUAL), r"^\.It (\d)$")
-    program = exit_codes(help_text(command), r"^  (\d)  ")
-    assert program <= manual
-    if command == "mount":
-        assert program == manual
-        assert exit_codes(text("README.md"), r"^\| (\d) \|") == manual
+    program = {command: exit_codes(help_text(command), r"^  (\d)  ")
+               for command in COMMANDS}
+    assert set().union(*program.values()) == manual
+    readme = exit_codes(text("README.md"), r"^\| (\d) \|")
+    assert program["mount"] <= readme <= manual
 
 
 def test_exit_codes_of_the_source():

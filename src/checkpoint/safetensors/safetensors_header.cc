@@ -35,7 +35,7 @@ constexpr std::array kLayoutOrder = {
     DType::kUInt16,         DType::kInt16,         DType::kFloat8E5M2FNUZ,
     DType::kFloat8E4M3FNUZ, DType::kFloat8E8M0FNU, DType::kFloat8E4M3FN,
     DType::kFloat8E5M2,     DType::kInt8,          DType::kUInt8,
-    DType::kBool,
+    DType::kFloat4E2M1FNX2, DType::kBool,
 };
 
 std::size_t LayoutRank(DType dtype) {
@@ -54,6 +54,9 @@ Result<std::uint64_t> BytesOf(const SafetensorsEntry& entry) {
   }
   return bytes;
 }
+
+// safetensors counts the elements of F4, which torch counts by the byte.
+constexpr std::int64_t kF4PerByte = 2;
 
 // A number that is a size or an offset.
 bool IsSize(const Json& json) {
@@ -89,6 +92,12 @@ Result<SafetensorsEntry> ParseEntry(const std::string& name, const Json& json) {
     if (!IsSize(size))
       return BadTensor(name, "a shape that is no list of sizes");
     entry.shape.push_back(size.get<std::int64_t>());
+  }
+  if (entry.dtype == DType::kFloat4E2M1FNX2) {
+    if (entry.shape.empty() || entry.shape.back() % kF4PerByte != 0) {
+      return BadTensor(name, "a last dimension of F4 that fills no byte");
+    }
+    entry.shape.back() /= kF4PerByte;
   }
   if (!IsSize((*offsets)[0]) || !IsSize((*offsets)[1])) {
     return BadTensor(name, "data_offsets that are no offsets");
@@ -256,10 +265,17 @@ Result<std::string> LayOutSafetensors(SafetensorsHeader& header) {
       return BadTensor(entry.name, "the file would be too large");
     }
     entry.end = at;
+    std::vector<std::int64_t> shape = entry.shape;
+    if (entry.dtype == DType::kFloat4E2M1FNX2) {
+      if (shape.empty() ||
+          __builtin_mul_overflow(shape.back(), kF4PerByte, &shape.back())) {
+        return BadTensor(entry.name, "F4 needs a last dimension");
+      }
+    }
     if (json.size() > 1) json += ',';
     json += Quoted(entry.name) + ":{\"dtype\":\"" +
             std::string(InfoOf(entry.dtype).safetensors_name) +
-            "\",\"shape\":" + Json(entry.shape).dump() + ",\"data_offsets\":[" +
+            "\",\"shape\":" + Json(shape).dump() + ",\"data_offsets\":[" +
             std::to_string(entry.begin) + "," + std::to_string(entry.end) +
             "]}";
   }

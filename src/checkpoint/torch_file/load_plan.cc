@@ -5,6 +5,7 @@
 #include <set>
 
 #include "checkpoint/tensors/host_memory.h"
+#include "checkpoint/tensors/load_target.h"
 #include "checkpoint/tensors/tensor_copy.h"
 #include "checkpoint/tensors/tensor_walk.h"
 #include "checkpoint/zip/crc32.h"
@@ -20,7 +21,6 @@ using Extent = std::pair<std::uint64_t, std::uint64_t>;
 constexpr std::uint64_t kElementAlignment = 16;
 // Wanted stretches of one storage that lie closer travel together.
 constexpr std::uint64_t kMaxGap = 4096;
-constexpr std::size_t kNamesInMessages = 5;
 
 // Tensors and storages by name, those that the filter leaves.
 class Inventory final : public TensorVisitor {
@@ -42,48 +42,6 @@ class Inventory final : public TensorVisitor {
  private:
   const std::function<bool(std::string_view)>& filter_;
 };
-
-std::string ShapeText(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    text += (i == 0 ? "" : ", ") + std::to_string(shape[i]);
-  }
-  return text + "]";
-}
-
-std::string Names(const std::vector<std::string>& names) {
-  std::string text;
-  for (std::size_t i = 0; i < std::min(kNamesInMessages, names.size()); ++i) {
-    text += (i == 0 ? "" : ", ") + names[i];
-  }
-  if (names.size() > kNamesInMessages) {
-    text += " and " + std::to_string(names.size() - kNamesInMessages) + " more";
-  }
-  return text;
-}
-
-Result<void> CheckTarget(const std::string& name, const TensorView& from,
-                         const TensorView& to) {
-  const auto bad = [&name](const std::string& what) {
-    return Fail(ErrorCode::kInvalidArgument, "tensor " + name + " " + what);
-  };
-  if (from.dtype != to.dtype) {
-    return bad("is of " + std::string(InfoOf(from.dtype).torch_name) +
-               " in the file and of " +
-               std::string(InfoOf(to.dtype).torch_name) +
-               " where it is to be loaded");
-  }
-  if (from.shape != to.shape) {
-    return bad("has the shape " + ShapeText(from.shape) + " in the file and " +
-               ShapeText(to.shape) + " where it is to be loaded");
-  }
-  if (to.storage == nullptr || to.storage->memory.size() != to.storage->bytes) {
-    return bad("has no memory to load it into");
-  }
-  const Result<void> inside = CheckBounds(to);
-  if (!inside) return bad("to be loaded into: " + inside.error().message());
-  return {};
-}
 
 // Ascending, disjoint, neighbours joined.
 std::vector<Extent> Join(std::vector<Extent> extents) {
@@ -221,17 +179,8 @@ Result<LoadPlan> LoadPlan::OfExisting(const TorchFileReader& reader,
     if (!matched.contains(name)) names.missing.emplace_back(name);
   }
   std::sort(names.unexpected.begin(), names.unexpected.end());
-  if (options.strict && (!names.missing.empty() || !names.unexpected.empty())) {
-    std::string text;
-    if (!names.missing.empty()) {
-      text = "it has no tensor " + Names(names.missing);
-    }
-    if (!names.unexpected.empty()) {
-      text += (text.empty() ? "" : "; ") +
-              std::string("there is no place for ") + Names(names.unexpected);
-    }
-    return Fail(ErrorCode::kInvalidArgument,
-                text + "; load it without strict to leave them out");
+  if (options.strict) {
+    CKPTFS_RETURN_IF_ERROR(CheckNames(names.missing, names.unexpected));
   }
   for (const auto& [from, to] : pairs) {
     CKPTFS_RETURN_IF_ERROR(plan.AddExisting(*from, *to));
@@ -270,7 +219,7 @@ Result<void> LoadPlan::AddExisting(const TensorView& from,
     return {};
   }
   if (from.contiguous() && to.contiguous() && known == direct_.end() &&
-      !Aliased(to)) {
+      targets_.Add(to)) {
     Want(RecordOf(*from.storage), extent.first, extent.second, to.bytes(),
          to.storage->owner);
     direct_.emplace(key, to);
@@ -288,19 +237,6 @@ Result<void> LoadPlan::AddExisting(const TensorView& from,
        memory.owner);
   copies_.emplace_back(std::move(staged), to);
   return {};
-}
-
-bool LoadPlan::Aliased(const TensorView& to) {
-  const auto bytes = to.bytes();
-  const auto begin = reinterpret_cast<std::uintptr_t>(bytes.data());
-  const std::uintptr_t end = begin + bytes.size();
-  // The last target that begins before this one ends.
-  auto after = targets_.lower_bound(end);
-  if (after != targets_.begin() && std::prev(after)->second > begin) {
-    return true;
-  }
-  targets_.emplace(begin, end);
-  return false;
 }
 
 Result<void> LoadPlan::VerifyCrcs() const {

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "checkpoint/tensors/load_target.h"
 #include "checkpoint/torch_file/torch_file_reader.h"
 
 namespace ckptfs {
@@ -55,8 +56,6 @@ class LoadPlan {
             const std::shared_ptr<void>& owner);
   Result<void> WantWhole(const std::shared_ptr<Storage>& storage);
   Result<void> AddExisting(const TensorView& from, const TensorView& to);
-  // Whether its memory overlaps that of another target; notes it if not.
-  bool Aliased(const TensorView& to);
 
   std::unordered_map<const Storage*, const TorchFileReader::Record*> records_;
   std::vector<TorchFileReader::Want> wants_;
@@ -67,8 +66,7 @@ class LoadPlan {
   std::vector<std::pair<TensorView, TensorView>> copies_;
   // Contiguous bytes of a storage that are on their way to a tensor.
   std::map<std::pair<const Storage*, std::uint64_t>, TensorView> direct_;
-  // Memory that is filled straight from the file: begin -> end, disjoint.
-  std::map<std::uintptr_t, std::uintptr_t> targets_;
+  TargetMemory targets_;
 };
 
 }  // namespace ckptfs

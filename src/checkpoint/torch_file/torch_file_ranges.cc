@@ -156,7 +156,8 @@ Task<void> TorchFileReader::AskPayloads(
     std::stop_token stop) {
   while (!*error && *next < records->size()) {
     const Record* record = (*records)[(*next)++];
-    Result<std::uint64_t> offset = co_await PayloadOffset(record->entry, stop);
+    Result<std::uint64_t> offset =
+        co_await zip_->PayloadOffset(record->entry, stop);
     if (offset) {
       (*offsets)[record] = *offset;
     } else if (!*error) {
@@ -207,19 +208,19 @@ Task<Result<void>> TorchFileReader::Read(
   std::vector<Task<void>> workers;
   for (std::size_t i = 0; i < std::min(kRunsInFlight, shared->runs.size());
        ++i) {
-    workers.push_back(ReadRuns(*source_, shared, memory_owner));
+    workers.push_back(ReadRuns(zip_->source(), shared, memory_owner));
   }
   co_await WhenAll(executor_, std::move(workers));
   if (shared->error) co_return Fail(shared->error->WithContext(name()));
   for (const Want* want : shared->misplaced) {
     Result<std::uint64_t> payload =
-        co_await PayloadOffset(want->record->entry, stop);
+        co_await zip_->PayloadOffset(want->record->entry, stop);
     CKPTFS_CO_RETURN_IF_ERROR(payload);
     Destination destination;
     destination.segments = {want->memory};
     destination.owner = memory_owner;
-    Result<void> read = co_await source_->Read(*payload + want->begin,
-                                               std::move(destination), stop);
+    Result<void> read = co_await zip_->source().Read(
+        *payload + want->begin, std::move(destination), stop);
     CKPTFS_CO_RETURN_IF_ERROR(read);
   }
   for (const Want* want : deflated) {
@@ -235,10 +236,10 @@ Task<Result<void>> TorchFileReader::ReadDeflated(
     Want want, std::shared_ptr<void> memory_owner, Executor& pool,
     std::stop_token stop) {
   const ZipEntry entry = want.record->entry;
-  Result<std::uint64_t> payload = co_await PayloadOffset(entry, stop);
+  Result<std::uint64_t> payload = co_await zip_->PayloadOffset(entry, stop);
   CKPTFS_CO_RETURN_IF_ERROR(payload);
   Result<std::string> stored =
-      co_await Bytes(*payload, entry.stored_bytes, stop);
+      co_await zip_->Bytes(*payload, entry.stored_bytes, stop);
   CKPTFS_CO_RETURN_IF_ERROR(stored);
   Future<void> inflating = RunOn<void>(
       pool,

@@ -18,8 +18,10 @@
 #include <vector>
 
 #include "checkpoint/io/byte_source.h"
+#include "checkpoint/io/opened_file.h"
 #include "checkpoint/pickle/pickle_reader.h"
 #include "checkpoint/zip/zip_directory.h"
+#include "checkpoint/zip/zip_reader.h"
 
 namespace ckptfs {
 
@@ -29,6 +31,8 @@ struct TorchFileReadOptions {
   PickleLimits limits;
   // A data.pkl beyond this is refused: kTooLarge.
   std::uint64_t max_pickle_bytes = 1ull << 30;
+  // Lists the globals of the pickle besides: globals().
+  bool scan_globals = false;
 };
 
 // On one executor, that of the source. Not thread-safe.
@@ -43,8 +47,18 @@ class TorchFileReader {
   static Task<Result<std::unique_ptr<TorchFileReader>>> Open(
       std::unique_ptr<ByteSource> source, Executor& executor, Executor& pool,
       TorchFileReadOptions options, std::stop_token stop);
+  // Likewise, of a file that is open.
+  static Task<Result<std::unique_ptr<TorchFileReader>>> Open(
+      OpenedFile file, Executor& executor, Executor& pool,
+      TorchFileReadOptions options, std::stop_token stop);
 
-  const std::string& name() const { return source_->name(); }
+  // kUnsupported, by name: tar files and what torch wrote before 1.6.
+  static Result<void> RefuseLegacy(const OpenedFile& file);
+  // The first component of every record's name, with the slash (formats:
+  // "Archive and records").
+  static std::string ArchiveOf(const ZipReader& zip);
+
+  const std::string& name() const { return zip_->name(); }
   // Its tensors have storages without memory until Read.
   const Value& value() const { return value_; }
 
@@ -55,7 +69,11 @@ class TorchFileReader {
   };
   // Every storage that the values name, in the order of the file.
   const std::vector<Record>& records() const { return records_; }
-  const std::vector<ZipEntry>& entries() const { return entries_; }
+  const std::vector<ZipEntry>& entries() const { return zip_->entries(); }
+  ZipReader& zip() { return *zip_; }
+  const std::string& archive() const { return archive_; }
+  // Every global that the pickle names (ScanPickleGlobals), if asked for.
+  const std::vector<Global>& globals() const { return globals_; }
 
   // The bytes of a storage that are wanted: those, and no others, are fetched.
   struct Want {
@@ -75,27 +93,17 @@ class TorchFileReader {
                           std::function<void(std::uint64_t)> got = {});
 
  private:
-  TorchFileReader(std::unique_ptr<ByteSource> source, Executor& executor,
+  TorchFileReader(std::unique_ptr<ZipReader> zip, Executor& executor,
                   TorchFileReadOptions options)
-      : source_(std::move(source)),
+      : zip_(std::move(zip)),
         executor_(executor),
         options_(std::move(options)) {}
 
-  Task<Result<void>> FindRecords(std::stop_token stop);
+  Result<void> FindArchive();
   Task<Result<void>> CheckByteOrder(std::stop_token stop);
   Task<Result<void>> ParseValues(Executor& pool, std::stop_token stop);
   Result<void> ConnectStorages(
       const std::vector<std::shared_ptr<Storage>>& storages);
-  const ZipEntry* Find(const std::string& name) const;
-  std::uint64_t RoomEnd(const ZipEntry& entry) const;
-  // All bytes of a record, decompressed; for small ones.
-  Task<Result<std::string>> ReadWhole(ZipEntry entry, std::stop_token stop);
-  // From what is in memory already, or from the source.
-  Task<Result<std::string>> Bytes(std::uint64_t offset, std::uint64_t size,
-                                  std::stop_token stop);
-  // Where the payload of a record begins.
-  Task<Result<std::uint64_t>> PayloadOffset(ZipEntry entry,
-                                            std::stop_token stop);
 
   using PayloadOffsets = std::unordered_map<const Record*, std::uint64_t>;
   Task<Result<PayloadOffsets>> InnerPayloads(const std::vector<Want>& wants,
@@ -106,15 +114,11 @@ class TorchFileReader {
   Task<Result<void>> ReadDeflated(Want want, std::shared_ptr<void> memory_owner,
                                   Executor& pool, std::stop_token stop);
 
-  std::unique_ptr<ByteSource> source_;
+  std::unique_ptr<ZipReader> zip_;
   Executor& executor_;
   TorchFileReadOptions options_;
-  std::uint64_t size_ = 0;
-  std::string head_;  // the first bytes of the file
-  std::string tail_;  // the last ones
-  std::uint64_t directory_offset_ = 0;
-  std::vector<ZipEntry> entries_;  // by header_offset
-  std::string archive_;            // with the slash
+  std::string archive_;  // with the slash
+  std::vector<Global> globals_;
   Value value_;
   std::vector<Record> records_;
 };

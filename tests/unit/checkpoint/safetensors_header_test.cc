@@ -77,6 +77,26 @@ TEST(Safetensors, EscapesAndMetadata) {
       << *bytes;
 }
 
+// torch counts bytes of two elements, safetensors the elements.
+TEST(Safetensors, HalfBytes) {
+  SafetensorsHeader header;
+  header.tensors = {Entry("f", DType::kFloat4E2M1FNX2, {3, 4}),
+                    Entry("b", DType::kBool, {1}),
+                    Entry("u", DType::kUInt8, {1})};
+  const auto bytes = LayOutSafetensors(header);
+  ASSERT_TRUE(bytes.has_value());
+  EXPECT_TRUE(bytes->substr(8).starts_with(
+      "{\"u\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+      "\"f\":{\"dtype\":\"F4\",\"shape\":[3,8],\"data_offsets\":[1,13]},"
+      "\"b\":{\"dtype\":\"BOOL\",\"shape\":[1],\"data_offsets\":[13,14]}}"))
+      << *bytes;
+  const auto read = Parse(bytes->substr(8), 14);
+  ASSERT_TRUE(read.has_value()) << read.error().ToString();
+  EXPECT_EQ(read->tensors[1].shape, (std::vector<std::int64_t>{3, 4}));
+  header.tensors = {Entry("f", DType::kFloat4E2M1FNX2, {})};
+  EXPECT_FALSE(LayOutSafetensors(header).has_value());
+}
+
 TEST(Safetensors, NothingAtAll) {
   SafetensorsHeader header;
   EXPECT_EQ(*LayOutSafetensors(header),
@@ -114,8 +134,12 @@ TEST(Safetensors, RefusesWhatIsBroken) {
   EXPECT_NE(Why(one("F32", "[1e3]", "[0,8]"), 8).find("sizes"),
             std::string::npos);
   EXPECT_NE(Why(one("F99", "[2]", "[0,8]"), 8).find("F99"), std::string::npos);
-  EXPECT_EQ(Parse(one("F4", "[2]", "[0,1]"), 1).error().code(),
+  EXPECT_EQ(Parse(one("F6_E2M3", "[4]", "[0,3]"), 3).error().code(),
             ErrorCode::kUnsupported);
+  EXPECT_NE(Why(one("F4", "[3]", "[0,1]"), 1).find("fills no byte"),
+            std::string::npos);
+  EXPECT_NE(Why(one("F4", "[]", "[0,1]"), 1).find("fills no byte"),
+            std::string::npos);
   EXPECT_NE(Why("{\"__metadata__\":{\"a\":1}}", 0).find("not a string"),
             std::string::npos);
   const std::string entry =

@@ -78,6 +78,24 @@ TEST(ExitCode, OfStoreErrors) {
   EXPECT_EQ(code(ErrorCode::kInternal), ExitCode::kOther);
 }
 
+TEST(ExitCode, OfFileErrors) {
+  const auto code = [](ErrorCode c, int status = 0, const char* s3 = "") {
+    Error::Detail detail;
+    detail.http_status = status;
+    detail.s3_code = s3;
+    return ExitCodeForFileError(Error(c, detail));
+  };
+  EXPECT_EQ(code(ErrorCode::kInvalidArgument), ExitCode::kDamaged);
+  EXPECT_EQ(code(ErrorCode::kUnsupported), ExitCode::kDamaged);
+  EXPECT_EQ(code(ErrorCode::kNotFound), ExitCode::kOther);
+  EXPECT_EQ(code(ErrorCode::kNotFound, 404, "NoSuchKey"), ExitCode::kOther);
+  EXPECT_EQ(code(ErrorCode::kNotFound, 404, "NoSuchBucket"), ExitCode::kBucket);
+  EXPECT_EQ(code(ErrorCode::kInvalidArgument, 301), ExitCode::kBucket);
+  EXPECT_EQ(code(ErrorCode::kPermissionDenied, 403), ExitCode::kCredentials);
+  EXPECT_EQ(code(ErrorCode::kPermissionDenied), ExitCode::kCredentials);
+  EXPECT_EQ(code(ErrorCode::kUnavailable), ExitCode::kEndpoint);
+}
+
 // What SEMANTICS.md, the README and the manual say of the largest file. [S-44]
 TEST(Limits, LargestFile) {
   const PartPlan ladder = PartPlan::Ladder(8ull << 20, 64ull << 20);

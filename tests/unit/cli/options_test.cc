@@ -162,6 +162,8 @@ TEST(Options, HelpAndVersion) {
        std::vector<std::vector<const char*>>{{"--help"},
                                              {"mount", "--help"},
                                              {"umount", "--help"},
+                                             {"inspect", "--help"},
+                                             {"verify", "--help"},
                                              {"--version"},
                                              {"version"}}) {
     const PrintAndExit text = Printed(words);
@@ -177,6 +179,37 @@ TEST(Options, Umount) {
   const Command command = Parse({"umount", "/mnt"});
   ASSERT_TRUE(std::holds_alternative<UmountOptions>(command));
   EXPECT_EQ(std::get<UmountOptions>(command).mount_point, "/mnt");
+}
+
+TEST(Options, Inspect) {
+  const Command command =
+      Parse({"inspect", "--json", "s3://b/k", "--endpoint-url", "http://h:1",
+             "--region", "r", "--ca-file", "/ca"});
+  ASSERT_TRUE(std::holds_alternative<InspectOptions>(command));
+  const InspectOptions& o = std::get<InspectOptions>(command);
+  EXPECT_EQ(o.path, "s3://b/k");
+  EXPECT_TRUE(o.json);
+  EXPECT_EQ(o.endpoint_url, "http://h:1");
+  EXPECT_EQ(o.region, "r");
+  EXPECT_EQ(o.ca_file, "/ca");
+  EXPECT_FALSE(o.force_path_style);
+  EXPECT_THAT(UsageErrorOf({"inspect"}), HasSubstr("ckptfs inspect s3://"));
+  EXPECT_THAT(UsageErrorOf({"inspect", "gs://b/k"}),
+              HasSubstr("a scheme that is not served"));
+  EXPECT_THAT(UsageErrorOf({"inspect", "f", "--jsno"}),
+              HasSubstr("did you mean --json?"));
+  EXPECT_THAT(UsageErrorOf({"inspect", "f", "g"}),
+              HasSubstr("unexpected argument \"g\""));
+}
+
+TEST(Options, Verify) {
+  const Command command = Parse({"verify", "/a/file", "--force-path-style"});
+  ASSERT_TRUE(std::holds_alternative<VerifyOptions>(command));
+  EXPECT_EQ(std::get<VerifyOptions>(command).path, "/a/file");
+  EXPECT_TRUE(std::get<VerifyOptions>(command).force_path_style);
+  EXPECT_THAT(UsageErrorOf({"verify", "f", "--json"}),
+              HasSubstr("unknown option --json"));
+  EXPECT_THAT(UsageErrorOf({"verify"}), HasSubstr("ckptfs verify s3://"));
 }
 
 }  // namespace

@@ -1,0 +1,104 @@
+#include "checkpoint/zip/zip_reader.h"
+
+#include <algorithm>
+#include <span>
+#include <utility>
+
+namespace ckptfs {
+
+namespace {
+
+constexpr std::uint64_t kTailBytes = 256ull << 10;
+
+std::span<const std::byte> BytesOf(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
+
+}  // namespace
+
+Task<Result<std::unique_ptr<ZipReader>>> ZipReader::Open(OpenedFile file,
+                                                         std::stop_token stop) {
+  std::unique_ptr<ZipReader> reader(new ZipReader(std::move(file)));
+  Result<void> found = co_await reader->FindRecords(std::move(stop));
+  if (!found) co_return Fail(found.error().WithContext(reader->name()));
+  co_return std::move(reader);
+}
+
+Task<Result<void>> ZipReader::FindRecords(std::stop_token stop) {
+  const std::uint64_t size = file_.size();
+  if (size > file_.head().size()) {
+    const std::uint64_t bytes = std::min(kTailBytes, size);
+    Result<std::string> tail = co_await file_.Bytes(size - bytes, bytes, stop);
+    CKPTFS_CO_RETURN_IF_ERROR(tail);
+    tail_ = *std::move(tail);
+  }
+  const std::string_view end =
+      tail_.empty() ? file_.head() : std::string_view(tail_);
+  const std::string_view last =
+      end.substr(end.size() - std::min<std::uint64_t>(end.size(), kMaxZipTail));
+  const Result<ZipTail> tail = ParseZipTail(BytesOf(last), size);
+  CKPTFS_CO_RETURN_IF_ERROR(tail);
+  directory_offset_ = tail->directory_offset;
+  Result<std::string> directory =
+      co_await Bytes(tail->directory_offset, tail->directory_bytes, stop);
+  CKPTFS_CO_RETURN_IF_ERROR(directory);
+  Result<std::vector<ZipEntry>> entries =
+      ParseZipDirectory(BytesOf(*directory), *tail);
+  CKPTFS_CO_RETURN_IF_ERROR(entries);
+  entries_ = *std::move(entries);
+  std::sort(entries_.begin(), entries_.end(),
+            [](const ZipEntry& a, const ZipEntry& b) {
+              return a.header_offset < b.header_offset;
+            });
+  for (std::size_t i = 0; i < entries_.size(); ++i) {
+    by_name_[entries_[i].name] = i;
+  }
+  co_return Result<void>();
+}
+
+const ZipEntry* ZipReader::Find(std::string_view name) const {
+  const auto found = by_name_.find(name);
+  return found == by_name_.end() ? nullptr : &entries_[found->second];
+}
+
+std::uint64_t ZipReader::RoomEnd(const ZipEntry& entry) const {
+  const auto next = std::upper_bound(
+      entries_.begin(), entries_.end(), entry.header_offset,
+      [](std::uint64_t at, const ZipEntry& e) { return at < e.header_offset; });
+  return next == entries_.end() ? directory_offset_ : next->header_offset;
+}
+
+Task<Result<std::string>> ZipReader::Bytes(std::uint64_t offset,
+                                           std::uint64_t bytes,
+                                           std::stop_token stop) {
+  const std::uint64_t tail_begin = file_.size() - tail_.size();
+  if (offset >= tail_begin && offset + bytes > file_.head().size()) {
+    co_return tail_.substr(offset - tail_begin, bytes);
+  }
+  Result<std::string> read =
+      co_await file_.Bytes(offset, bytes, std::move(stop));
+  co_return read;
+}
+
+Task<Result<std::uint64_t>> ZipReader::PayloadOffset(ZipEntry entry,
+                                                     std::stop_token stop) {
+  const std::uint64_t limit = RoomEnd(entry);
+  const std::uint64_t wanted = kLocalHeaderBytes + entry.name.size();
+  const std::uint64_t bytes = std::min(wanted, limit - entry.header_offset);
+  Result<std::string> header =
+      co_await Bytes(entry.header_offset, bytes, std::move(stop));
+  CKPTFS_CO_RETURN_IF_ERROR(header);
+  co_return ZipPayloadOffset(entry, BytesOf(*header), limit);
+}
+
+Task<Result<std::string>> ZipReader::ReadWhole(ZipEntry entry,
+                                               std::stop_token stop) {
+  Result<std::uint64_t> offset = co_await PayloadOffset(entry, stop);
+  CKPTFS_CO_RETURN_IF_ERROR(offset);
+  Result<std::string> stored =
+      co_await Bytes(*offset, entry.stored_bytes, stop);
+  if (!stored || !entry.deflated) co_return stored;
+  co_return InflateZipRecord(entry, BytesOf(*stored));
+}
+
+}  // namespace ckptfs

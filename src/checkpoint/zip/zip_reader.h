@@ -1,0 +1,63 @@
+// ZipReader: a zip file where it is: its directory, and single records.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "checkpoint/io/opened_file.h"
+#include "checkpoint/zip/zip_directory.h"
+
+namespace ckptfs {
+
+// On the executor of the file. Not thread-safe.
+class ZipReader {
+ public:
+  // Finds the records: one request for a file beyond a MiB whose directory lies
+  // within the last 256 KiB, none for a smaller file. kInvalidArgument: as
+  // ParseZipTail and ParseZipDirectory.
+  static Task<Result<std::unique_ptr<ZipReader>>> Open(OpenedFile file,
+                                                       std::stop_token stop);
+  ZipReader(const ZipReader&) = delete;
+  ZipReader& operator=(const ZipReader&) = delete;
+
+  const std::string& name() const { return file_.name(); }
+  std::uint64_t file_bytes() const { return file_.size(); }
+  ByteSource& source() { return file_.source(); }
+
+  const std::vector<ZipEntry>& entries() const {
+    return entries_;
+  }  // by offset
+  // Behind the last record.
+  std::uint64_t directory_offset() const { return directory_offset_; }
+  // Nullptr: no such record.
+  const ZipEntry* Find(std::string_view name) const;
+  // Of the room that an entry has in the file: the next record, or the
+  // directory.
+  std::uint64_t RoomEnd(const ZipEntry& entry) const;
+
+  // Where the payload of a record begins: as ZipPayloadOffset.
+  Task<Result<std::uint64_t>> PayloadOffset(ZipEntry entry,
+                                            std::stop_token stop);
+  // All bytes of a record, decompressed; for what fits into memory.
+  Task<Result<std::string>> ReadWhole(ZipEntry entry, std::stop_token stop);
+  // From what is in memory already, or from the source.
+  Task<Result<std::string>> Bytes(std::uint64_t offset, std::uint64_t bytes,
+                                  std::stop_token stop);
+
+ private:
+  explicit ZipReader(OpenedFile file) : file_(std::move(file)) {}
+  Task<Result<void>> FindRecords(std::stop_token stop);
+
+  OpenedFile file_;
+  std::string tail_;  // the last bytes of a file beyond the head
+  std::uint64_t directory_offset_ = 0;
+  std::vector<ZipEntry> entries_;
+  std::unordered_map<std::string_view, std::size_t> by_name_;
+};
+
+}  // namespace ckptfs
