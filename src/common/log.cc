@@ -5,6 +5,7 @@
 #include <spdlog/spdlog.h>
 
 #include <exception>
+#include <string>
 
 namespace ckptfs {
 
@@ -19,6 +20,25 @@ spdlog::level::level_enum ToSpdlog(LogLevel level) {
     case LogLevel::kOff: return spdlog::level::off;
   }
   return spdlog::level::info;
+}
+
+// File names may hold anything: a line break in one must not begin a line of
+// the log, nor an escape sequence reach a terminal.
+std::string OneLine(std::string_view message) {
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string line;
+  line.reserve(message.size());
+  for (const char c : message) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte != 0x7f) {
+      line += c;
+    } else {
+      line += "\\x";
+      line += kHex[byte >> 4];
+      line += kHex[byte & 0xF];
+    }
+  }
+  return line;
 }
 
 }  // namespace
@@ -60,8 +80,9 @@ bool LogEnabled(LogLevel level) {
 }
 
 void Log(LogLevel level, std::string_view message) {
+  const std::string line = OneLine(message);
   spdlog::default_logger_raw()->log(
-      ToSpdlog(level), spdlog::string_view_t(message.data(), message.size()));
+      ToSpdlog(level), spdlog::string_view_t(line.data(), line.size()));
 }
 
 }  // namespace ckptfs

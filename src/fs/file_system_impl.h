@@ -29,11 +29,13 @@ struct FileSystem::Impl {
                             unsigned flags);
   Task<Result<void>> RenameClean(std::shared_ptr<File> file,
                                  std::shared_ptr<Directory> to,
-                                 std::string new_name, bool no_replace);
+                                 std::string new_name, bool no_replace,
+                                 bool* taken);
+  // Both set `taken` once the new name has the bytes, whatever fails later.
   Task<Result<void>> RenameDirty(std::shared_ptr<File> file,
                                  std::shared_ptr<Directory> to,
                                  std::string new_name, bool no_replace,
-                                 std::shared_ptr<File> replaced);
+                                 std::shared_ptr<File> replaced, bool* taken);
   Task<Result<std::vector<DirectoryEntry>>> ReadDirectory(
       HandleId handle, std::uint64_t offset, std::size_t max_entries);
 

@@ -154,8 +154,10 @@ Task<Result<Payload>> FileSystem::Impl::Read(std::shared_ptr<Handle> handle,
   std::shared_ptr<File> file = handle->file;
   publisher.NoticeFailure(*file);
   if (file->dirty && file->state != PublishState::kClean) {
-    Result<Payload> read = co_await file->dirty->Read(offset, size);
-    co_return read;
+    const std::shared_ptr<DirtyFile> dirty = file->dirty;
+    Result<Payload> read = co_await dirty->Read(offset, size);
+    // Published and let go of meanwhile: what it read of is no more.
+    if (read || file->dirty == dirty) co_return read;
   }
   // A publish or a preserved copy may replace the base under a read; then the
   // same bytes are read from where they are now.
@@ -180,8 +182,9 @@ Task<Result<Payload>> FileSystem::Impl::Read(std::shared_ptr<Handle> handle,
       co_return read;
     }
     if (file->dirty && file->state != PublishState::kClean) {
-      Result<Payload> fresh = co_await file->dirty->Read(offset, size);
-      co_return fresh;
+      const std::shared_ptr<DirtyFile> dirty = file->dirty;
+      Result<Payload> fresh = co_await dirty->Read(offset, size);
+      if (fresh || file->dirty == dirty) co_return fresh;
     }
   }
 }

@@ -114,7 +114,8 @@ class File final : public Inode {
   StoredAttributes stored;  // as they are in S3; meaningful with base
   PublishState state = PublishState::kClean;
   // INVARIANT: set while state is kDirty, kPublishing or kTorn.
-  std::unique_ptr<DirtyFile> dirty;
+  // Shared with reads, which may wait while it is replaced.
+  std::shared_ptr<DirtyFile> dirty;
   std::optional<Error> error;  // set while state is kFailed
   // Created with O_EXCL and not published yet: commit with If-None-Match.
   bool exclusive = false;
@@ -129,9 +130,10 @@ class File final : public Inode {
   std::uint64_t publish_epoch = 1;
   int open_handles = 0;
   int open_writers = 0;
-  // base is a private copy below the reserved prefix, to be removed with the
-  // last handle.
-  bool preserved = false;
+  // While base is a private copy below the reserved prefix, to be removed with
+  // the last handle: the object itself, which this mount removes or replaces.
+  // INVARIANT: outside of that unlink or rename, only with kGone.
+  std::optional<ObjectInfo> preserved_from;
 
   // Counts changes of the content; pages cached at an older count are stale.
   std::uint64_t content_generation = 1;

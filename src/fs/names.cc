@@ -150,7 +150,10 @@ Task<Result<void>> FileSystem::Impl::Unlink(InodeNumber parent,
     Result<void> preserved = co_await publisher.PreserveForReaders(file);
     CKPTFS_CO_RETURN_IF_ERROR(preserved);
     Result<void> deleted = co_await DeleteObject(context.store, key);
-    if (!deleted) co_return deleted;
+    if (!deleted) {
+      publisher.KeepObject(*file);
+      co_return deleted;
+    }
   }
   Result<void> gone = co_await publisher.Handle(file, PublishEvent::kUnlink);
   CKPTFS_CO_RETURN_IF_ERROR(gone);
@@ -237,18 +240,15 @@ Task<Result<void>> FileSystem::Impl::Rename(InodeNumber parent,
   }
 
   Result<void> moved = Fail(ErrorCode::kInternal, "not renamed");
+  bool taken = false;  // the new name has the new bytes
   if (file->state == PublishState::kClean) {
-    moved = co_await RenameClean(file, *to, new_name, no_replace);
+    moved = co_await RenameClean(file, *to, new_name, no_replace, &taken);
   } else {
-    moved = co_await RenameDirty(file, *to, new_name, no_replace, replaced);
+    moved =
+        co_await RenameDirty(file, *to, new_name, no_replace, replaced, &taken);
   }
-  if (!moved) {
-    // A copy kept for readers must not pass for the object itself.
-    if (replaced != nullptr && replaced->preserved &&
-        replaced->parent != nullptr) {
-      names.Detach(*replaced);
-      replaced->state = PublishState::kGone;
-    }
+  if (!taken) {
+    if (replaced != nullptr) publisher.KeepObject(*replaced);
     co_return moved;
   }
   if (replaced != nullptr) {
@@ -257,6 +257,12 @@ Task<Result<void>> FileSystem::Impl::Rename(InodeNumber parent,
     CKPTFS_CO_RETURN_IF_ERROR(gone);
     names.Detach(*replaced);  // RenameDirty has done so already
     publisher.CleanUpClosed(*replaced);
+  }
+  if (!moved) {
+    // Both names exist; the kernel still has the old meaning of both.
+    context.notifier.InvalidateEntry((*from)->number, name);
+    context.notifier.InvalidateEntry((*to)->number, new_name);
+    co_return moved;
   }
   names.NoteChange(**from, name, false);
   names.NoteChange(**to, new_name, true);
@@ -269,7 +275,7 @@ Task<Result<void>> FileSystem::Impl::Rename(InodeNumber parent,
 Task<Result<void>> FileSystem::Impl::RenameClean(std::shared_ptr<File> file,
                                                  std::shared_ptr<Directory> to,
                                                  std::string new_name,
-                                                 bool no_replace) {
+                                                 bool no_replace, bool* taken) {
   const std::string old_key = names.Key(*file);
   const std::string new_key = names.ChildKey(*to, new_name);
   WriteCondition condition;
@@ -290,6 +296,7 @@ Task<Result<void>> FileSystem::Impl::RenameClean(std::shared_ptr<File> file,
     }
     co_return Fail(copied.error());
   }
+  *taken = true;
   Result<void> deleted = co_await DeleteObject(context.store, old_key);
   if (!deleted) {
     names.Forget(*to, new_name);
@@ -307,9 +314,12 @@ Task<Result<void>> FileSystem::Impl::RenameClean(std::shared_ptr<File> file,
   co_return Result<void>();
 }
 
-Task<Result<void>> FileSystem::Impl::RenameDirty(
-    std::shared_ptr<File> file, std::shared_ptr<Directory> to,
-    std::string new_name, bool no_replace, std::shared_ptr<File> replaced) {
+Task<Result<void>> FileSystem::Impl::RenameDirty(std::shared_ptr<File> file,
+                                                 std::shared_ptr<Directory> to,
+                                                 std::string new_name,
+                                                 bool no_replace,
+                                                 std::shared_ptr<File> replaced,
+                                                 bool* taken) {
   // The name changes first, because the commit derives its key from it; a
   // failed commit puts it back.
   Directory* const from = file->parent;
@@ -325,12 +335,11 @@ Task<Result<void>> FileSystem::Impl::RenameDirty(
   if (!done) {
     names.Detach(*file);
     names.Attach(*from, old_name, file);
-    if (replaced != nullptr && !replaced->preserved) {
-      names.Attach(*to, new_name, replaced);
-    }
+    if (replaced != nullptr) names.Attach(*to, new_name, replaced);
     file->exclusive = was_exclusive;
     co_return done;
   }
+  *taken = true;
   if (file->dirty) {
     file->dirty->set_held(IsHeldName(new_name, context.options.held_names));
   }

@@ -285,7 +285,7 @@ Task<Result<std::shared_ptr<Inode>>> Namespace::AdoptPrefix(
 }
 
 Task<Result<void>> Namespace::Revalidate(std::shared_ptr<File> file) {
-  if (file->local_truth() || file->parent == nullptr || file->preserved) {
+  if (file->local_truth() || file->parent == nullptr || file->preserved_from) {
     co_return Result<void>();
   }
   const std::string key = Key(*file);
@@ -323,7 +323,7 @@ Task<Result<std::map<std::string, bool>>> Namespace::List(
         marker_seen = true;
         continue;
       }
-      if (!IsVisibleName(name)) {
+      if (!IsVisibleName(name) || (dir->is_root && name == kReservedName)) {
         HideOnce(object.key);
         continue;
       }

@@ -88,7 +88,7 @@ void Publisher::EnsureDirty(File& file) {
     // Checked when the mount was made.
     options.plan = *PartPlan::Fixed(context_.options.part_bytes);
   }
-  file.dirty = std::make_unique<DirtyFile>(
+  file.dirty = std::make_shared<DirtyFile>(
       DirtyFile::Parts{&context_.store, &context_.strand, &context_.slabs,
                        &context_.write_memory},
       std::move(options), file.base, [this, f = &file] {
@@ -211,12 +211,12 @@ void Publisher::Discard(std::shared_ptr<File> file) {
 
 void Publisher::AbandonUpload(File& file) {
   if (!file.dirty) return;
-  std::unique_ptr<DirtyFile> dirty = std::move(file.dirty);
+  std::shared_ptr<DirtyFile> dirty = std::move(file.dirty);
   if (!dirty->upload_begun()) return;
   RunInBackground(context_, Abandon(std::move(dirty), names_.Path(file)));
 }
 
-Task<void> Publisher::Abandon(std::unique_ptr<DirtyFile> dirty,
+Task<void> Publisher::Abandon(std::shared_ptr<DirtyFile> dirty,
                               std::string path) {
   Result<void> aborted = co_await dirty->Abort();
   if (!aborted) {
@@ -226,7 +226,7 @@ Task<void> Publisher::Abandon(std::unique_ptr<DirtyFile> dirty,
 }
 
 Task<Result<void>> Publisher::PreserveForReaders(std::shared_ptr<File> file) {
-  if (!file->base || file->open_handles == 0 || file->preserved ||
+  if (!file->base || file->open_handles == 0 || file->preserved_from ||
       file->state == PublishState::kGone) {
     co_return Result<void>();
   }
@@ -245,9 +245,18 @@ Task<Result<void>> Publisher::PreserveForReaders(std::shared_ptr<File> file) {
     co_return Fail(copy.error().WithContext("keeping " + names_.Path(*file) +
                                             " for its open readers"));
   }
-  file->base = *std::move(copy);
-  file->preserved = true;
+  file->preserved_from = std::exchange(file->base, *std::move(copy));
+  if (file->dirty) file->dirty->MoveBase(*file->preserved_from, *file->base);
   co_return Result<void>();
+}
+
+void Publisher::KeepObject(File& file) {
+  if (!file.preserved_from) return;
+  const ObjectInfo copy = *std::exchange(
+      file.base, std::exchange(file.preserved_from, std::nullopt));
+  if (file.dirty) file.dirty->MoveBase(copy, *file.base);
+  // Reads of the copy that are under way find out, and read the object.
+  RunInBackground(context_, RemoveObject(copy.key));
 }
 
 void Publisher::CleanUpClosed(File& file) {
@@ -256,8 +265,8 @@ void Publisher::CleanUpClosed(File& file) {
   if (file.state == PublishState::kClean || file.state == PublishState::kGone) {
     file.dirty.reset();
   }
-  if (file.preserved) {
-    file.preserved = false;
+  if (file.preserved_from) {
+    file.preserved_from.reset();
     RunInBackground(context_, RemoveObject(file.base->key));
   }
 }
@@ -273,8 +282,8 @@ Task<void> Publisher::RemovePreserved() {
   std::vector<std::string> keys;
   for (const auto& [number, inode] : names_.inodes().all()) {
     File* file = inode->AsFile();
-    if (file == nullptr || !file->preserved) continue;
-    file->preserved = false;
+    if (file == nullptr || !file->preserved_from) continue;
+    file->preserved_from.reset();
     keys.push_back(file->base->key);
   }
   for (const std::string& key : keys) co_await RemoveObject(key);
@@ -292,8 +301,8 @@ bool Publisher::AttributesDiffer(const File& file) const {
 }
 
 void Publisher::AttributesChanged(const std::shared_ptr<File>& file) {
-  if (file->state != PublishState::kClean || !file->base || file->preserved ||
-      file->base->size > kSelfCopyLimit) {
+  if (file->state != PublishState::kClean || !file->base ||
+      file->preserved_from || file->base->size > kSelfCopyLimit) {
     return;
   }
   attribute_changes_.push_back(file);

@@ -41,6 +41,8 @@ class Publisher {
   // Copies the base below the reserved prefix when handles still need it,
   // before this mount removes or replaces the object. REQUIRES: locked.
   Task<Result<void>> PreserveForReaders(std::shared_ptr<File> file);
+  // The object stays after all: undoes that. REQUIRES: locked.
+  void KeepObject(File& file);
   // The last handle is gone. REQUIRES: locked.
   void CleanUpClosed(File& file);
   // Drops what a gone or torn file had sent, in the background.
@@ -63,7 +65,7 @@ class Publisher {
                             bool no_replace);
   void Discard(std::shared_ptr<File> file);
   ObjectAttributes AttributesForUpload(const File& file) const;
-  Task<void> Abandon(std::unique_ptr<DirtyFile> dirty, std::string path);
+  Task<void> Abandon(std::shared_ptr<DirtyFile> dirty, std::string path);
   Task<void> RemoveObject(std::string key);
   Task<void> PersistAttributes(std::shared_ptr<File> file);
   bool AttributesDiffer(const File& file) const;

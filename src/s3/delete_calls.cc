@@ -14,6 +14,7 @@ Result<S3Request> BuildDelete(const std::string& key) {
   r.operation = "delete";
   r.method = "DELETE";
   r.key = key;
+  r.answers_empty = true;
   CKPTFS_RETURN_IF_ERROR(CheckKey(key));
   return r;
 }

@@ -140,6 +140,7 @@ Result<S3Request> BuildPut(PutRequest& request) {
     r.idempotency = Idempotency::kReconcile;
   }
   r.body = std::exchange(request.payload, {});
+  r.answers_empty = r.needs_etag = true;
   return r;
 }
 

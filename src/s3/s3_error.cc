@@ -295,6 +295,18 @@ ErrorCode CodeFor(std::string_view s3_code, int status) {
   }
 }
 
+// Of a reply with status 2xx.
+bool IsPlainSuccess(const S3Request& request, const HttpResponse& response) {
+  if (!request.expected_root.empty()) {
+    const Result<XmlElement> xml = ParseXml(response.body);
+    return xml.has_value() && xml->name == request.expected_root;
+  }
+  if (request.needs_etag && response.headers.Get("ETag").empty()) return false;
+  if (!request.answers_empty || response.body.empty()) return true;
+  const Result<XmlElement> xml = ParseXml(response.body);
+  return !xml.has_value() || xml->name != "Error";
+}
+
 std::optional<S3Failure> Classify(const S3Request& request,
                                   const HttpResponse& response,
                                   const Endpoint& endpoint, WallClockTime now) {
@@ -302,14 +314,10 @@ std::optional<S3Failure> Classify(const S3Request& request,
     return TransportError(request, response, endpoint);
   }
   const bool success = response.status >= 200 && response.status < 300;
-  if (success && request.expected_root.empty()) return std::nullopt;
+  if (success && IsPlainSuccess(request, response)) return std::nullopt;
 
   Reply reply;
   if (success) {
-    const Result<XmlElement> xml = ParseXml(response.body);
-    if (xml.has_value() && xml->name == request.expected_root) {
-      return std::nullopt;
-    }
     reply = ReadReply(response);
     if (reply.code.empty()) {
       // Headers came, the outcome did not.

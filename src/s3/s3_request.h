@@ -38,6 +38,10 @@ struct S3Request {
   // (CompleteMultipartUpload, CopyObject, UploadPartCopy): the root element of
   // a success. Anything else in a 200 is a failure.
   std::string expected_root;
+  // The body of a success is empty: an Error document in a 200 is a failure.
+  bool answers_empty = false;
+  // A 200 without an ETag tells of no object.
+  bool needs_etag = false;
   // The server may be silent for minutes before it answers.
   bool slow_answer = false;
   // A write with If-Match or If-None-Match.

@@ -176,7 +176,8 @@ Task<void> ObjectWriter::State::CreateUpload(Ptr state) {
   CreateMultipartRequest request;
   request.key = state->key;
   request.attributes = state->attributes;
-  request.options.stop = state->stop.get_token();
+  // Not to be stopped: an upload whose id was not heard can only be looked for,
+  // and the listing may overtake the creation.
   Result<MultipartUpload> created =
       co_await state->store.CreateMultipart(std::move(request));
   state->create = Create::kEnded;

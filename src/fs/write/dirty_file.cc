@@ -255,7 +255,8 @@ Task<Result<void>> DirtyFile::Resize(std::uint64_t size) {
   if (error_) co_return Fail(*error_);
   if (size == size_) co_return Result<void>();
   if (load_pending_ && size < size_) {
-    Result<void> loaded = co_await LoadBase(size);
+    // The file may have grown beyond the object.
+    Result<void> loaded = co_await LoadBase(std::min(size, base_->size));
     CKPTFS_CO_RETURN_IF_ERROR(loaded);
   }
   if (size > size_) {
@@ -305,6 +306,12 @@ Task<Result<void>> DirtyFile::Resize(std::uint64_t size) {
   size_ = size;
   changed_ = true;
   co_return Result<void>();
+}
+
+void DirtyFile::MoveBase(const ObjectInfo& from, const ObjectInfo& to) {
+  if (!base_ || base_->key != from.key || base_->etag != from.etag) return;
+  base_ = to;
+  ++base_moves_;
 }
 
 Task<Result<void>> DirtyFile::LoadBase(std::uint64_t bytes) {
@@ -379,11 +386,12 @@ Task<Result<Payload>> DirtyFile::ReadBase(std::uint64_t offset,
 Task<Result<Payload>> DirtyFile::Read(std::uint64_t offset, std::size_t size) {
   while (true) {
     const std::uint64_t generation = generation_;
+    const std::uint64_t base_moves = base_moves_;
     Result<Payload> payload = co_await ReadOnce(offset, size);
-    // A publish in between replaced the base under the read: the same bytes
-    // are in the new base.
+    // A publish or a move in between replaced the base under the read: the same
+    // bytes are in the new base.
     if (!payload && payload.error().code() == ErrorCode::kStale &&
-        generation != generation_) {
+        (generation != generation_ || base_moves != base_moves_)) {
       continue;
     }
     co_return payload;

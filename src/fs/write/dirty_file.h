@@ -93,6 +93,10 @@ class DirtyFile final : public MemoryRetainer {
   // that were sent and released.
   Task<Result<Payload>> Read(std::uint64_t offset, std::size_t size);
 
+  // The same bytes are to be read elsewhere from now on: `to` is a copy of
+  // `from`. Nothing happens unless the base is `from`.
+  void MoveBase(const ObjectInfo& from, const ObjectInfo& to);
+
   // Makes everything written so far the object `target()` names, whole or not
   // at all. Afterwards the file can be written on, with the result as its base.
   Task<Result<ObjectInfo>> Publish(WriteCondition condition);
@@ -177,6 +181,7 @@ class DirtyFile final : public MemoryRetainer {
 
   std::unique_ptr<ObjectWriter> writer_;
   std::uint64_t generation_ = 0;  // counts Publishes and restarts
+  std::uint64_t base_moves_ = 0;
   int sending_ = 0;
   StrandEvent sent_;
   std::optional<Error> error_;

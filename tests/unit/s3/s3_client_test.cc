@@ -50,6 +50,13 @@ class Client : public ::testing::Test {
     return *BuildPut(put);
   }
 
+  // What a server says to a successful PutObject.
+  static ScriptedTransport::Answer Stored() {
+    ScriptedTransport::Answer answer;
+    answer.headers.Set("ETag", "\"1\"");
+    return answer;
+  }
+
   FakeClock clock_;
   ManualExecutor executor_;
   ScriptedTransport transport_;
@@ -66,7 +73,7 @@ class Client : public ::testing::Test {
 };
 
 TEST_F(Client, SendsASignedRequest) {
-  transport_.Add({});
+  transport_.Add(Stored());
   EXPECT_FALSE(Run(PutOf("abc")).failure.has_value());
   ASSERT_EQ(transport_.seen.size(), 1u);
   const auto& sent = transport_.seen[0];
@@ -83,7 +90,7 @@ TEST_F(Client, RepeatsWhatMayPass) {
   transport_.Add({.status = 503, .body = ErrorBody("SlowDown")});
   transport_.Add({.status = 500, .body = ErrorBody("InternalError")});
   transport_.Add({.status = 0, .failure = TransportFailure::kConnect});
-  transport_.Add({});
+  transport_.Add(Stored());
   EXPECT_FALSE(Run(PutOf("abc")).failure.has_value());
   ASSERT_EQ(transport_.seen.size(), 4u);
   EXPECT_EQ(transport_.seen[3].body, "abc");
@@ -122,8 +129,8 @@ TEST_F(Client, TheDeadlineEndsRetries) {
 TEST_F(Client, SwitchesToSignedPayloadsWhereAsked) {
   transport_.Add(
       {.status = 400, .body = ErrorBody("XAmzContentSHA256Mismatch")});
-  transport_.Add({});
-  transport_.Add({});
+  transport_.Add(Stored());
+  transport_.Add(Stored());
   EXPECT_FALSE(Run(PutOf("abc")).failure.has_value());
   EXPECT_FALSE(Run(PutOf("abc")).failure.has_value());
   ASSERT_EQ(transport_.seen.size(), 3u);
@@ -137,7 +144,7 @@ TEST_F(Client, SwitchesToSignedPayloadsWhereAsked) {
 TEST_F(Client, ASignedPayloadThatDoesNotHelpIsNotRemembered) {
   transport_.Add({.status = 400, .body = ErrorBody("InvalidRequest")});
   transport_.Add({.status = 400, .body = ErrorBody("InvalidRequest")});
-  transport_.Add({});
+  transport_.Add(Stored());
   EXPECT_TRUE(Run(PutOf("abc")).failure.has_value());
   EXPECT_FALSE(Run(PutOf("abc")).failure.has_value());
   EXPECT_EQ(transport_.seen[2].headers.Get("x-amz-content-sha256"),
@@ -188,7 +195,7 @@ TEST_F(Client, LetsGoOfThePayloadBeforeItAnswers) {
   S3Request request = PutOf("");
   request.body.segments = {std::as_bytes(std::span(*owner))};
   request.body.owner = owner;
-  transport_.Add({});
+  transport_.Add(Stored());
   const CallContext context{stop_.get_token(),
                             clock_.Now() + std::chrono::minutes(10)};
   long holders = 0;

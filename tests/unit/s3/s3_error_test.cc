@@ -144,6 +144,19 @@ TEST_F(Classification, AnErrorInsideA200) {
   EXPECT_FALSE(Classify(request_, good, endpoint_, now_).has_value());
 }
 
+TEST_F(Classification, AnErrorInsideTheEmptyAnswerOfAPut) {
+  request_.answers_empty = request_.needs_etag = true;
+  EXPECT_EQ(Of(200, "InternalError").error_class, ErrorClass::kTransient);
+  EXPECT_EQ(Of(200, "AccessDenied").error.code(), ErrorCode::kPermissionDenied);
+  EXPECT_EQ(Of(200, "").error_class, ErrorClass::kLost);  // no ETag
+  HttpResponse good;
+  good.status = 200;
+  good.headers.Set("ETag", "\"1\"");
+  EXPECT_FALSE(Classify(request_, good, endpoint_, now_).has_value());
+  request_.needs_etag = false;  // a delete
+  EXPECT_EQ(Of(204, "InternalError").error_class, ErrorClass::kTransient);
+}
+
 TEST_F(Classification, AnAbsentKeyFailsIfMatch) {
   request_.requires_existing = true;
   EXPECT_EQ(Of(404, "NoSuchKey").error.code(), ErrorCode::kPreconditionFailed);
