@@ -2,14 +2,19 @@
 
 #include <ckptfs/engine.h>
 
+#include <cstddef>
 #include <cstdio>
+#include <memory>
+#include <span>
 #include <string>
 #include <utility>
 
 #include "checkpoint/engine/engine_runtime.h"
+#include "checkpoint/engine/location.h"
 #include "checkpoint/inspect/inspect_file.h"
 #include "checkpoint/inspect/verify_file.h"
 #include "cli/printable.h"
+#include "cli/store_check.h"
 #include "cli/summary_text.h"
 #include "common/log.h"
 
@@ -26,9 +31,33 @@ EngineOptions EngineOptionsOf(const StoreArguments& store) {
   return options;
 }
 
-ExitCode Failed(const Error& error) {
+ExitCode Failed(const Error& error, ExitCode code) {
   std::fprintf(stderr, "ckptfs: %s\n", Printable(error.ToString()).c_str());
-  return ExitCodeForFileError(error);
+  return code;
+}
+
+// Whether the bucket of an s3:// path answers: what an endpoint that is not
+// there takes is bounded so, and what is wrong with it is not taken for a
+// damaged file. An object that is not there may be a folder.
+Result<void> CheckReached(internal::EngineRuntime& runtime,
+                          const std::string& path) {
+  CKPTFS_ASSIGN_OR_RETURN(const Location location, ParseLocation(path));
+  if (location.kind != Location::Kind::kObject) return {};
+  CKPTFS_ASSIGN_OR_RETURN(ObjectStore * store,
+                          runtime.StoreOf(location.bucket, ""));
+  if (location.key.empty()) return CheckStore(*store, "");
+  const auto byte = std::make_shared<std::byte>();
+  GetRequest request;
+  request.key = location.key;
+  request.destination.segments = {std::span(byte.get(), 1)};
+  request.destination.owner = byte;
+  request.options.deadline = kStoreCheckDeadline;
+  const Result<GetResult> got = store->Get(std::move(request)).Get();
+  if (got || (got.error().code() == ErrorCode::kNotFound &&
+              got.error().s3_code() != "NoSuchBucket")) {
+    return {};
+  }
+  return Fail(got.error().WithContext(path));
 }
 
 // False: stdout is closed or full.
@@ -44,12 +73,18 @@ bool Print(const std::string& text) {
 
 ExitCode RunInspect(const InspectOptions& options) {
   const Result<void> logging = InitLogging(LogLevel::kWarning, "");
-  if (!logging) return Failed(logging.error());
+  if (!logging) return Failed(logging.error(), ExitCode::kOther);
   Engine engine(EngineOptionsOf(options));
   internal::EngineRuntime& runtime = engine.runtime();
+  const Result<void> reached = CheckReached(runtime, options.path);
+  if (!reached) {
+    return Failed(reached.error(), ExitCodeForStoreError(reached.error()));
+  }
   const Result<FileSummary> summary =
       runtime.Start<FileSummary>(InspectFile(runtime, options.path, {})).Get();
-  if (!summary) return Failed(summary.error());
+  if (!summary) {
+    return Failed(summary.error(), ExitCodeForFileError(summary.error()));
+  }
   if (!Print(options.json ? SummaryJson(*summary) : SummaryText(*summary))) {
     return ExitCode::kOther;
   }
@@ -59,12 +94,18 @@ ExitCode RunInspect(const InspectOptions& options) {
 
 ExitCode RunVerify(const VerifyOptions& options) {
   const Result<void> logging = InitLogging(LogLevel::kWarning, "");
-  if (!logging) return Failed(logging.error());
+  if (!logging) return Failed(logging.error(), ExitCode::kOther);
   Engine engine(EngineOptionsOf(options));
   internal::EngineRuntime& runtime = engine.runtime();
+  const Result<void> reached = CheckReached(runtime, options.path);
+  if (!reached) {
+    return Failed(reached.error(), ExitCodeForStoreError(reached.error()));
+  }
   const Result<VerifyReport> report =
       runtime.Start<VerifyReport>(VerifyFile(runtime, options.path, {})).Get();
-  if (!report) return Failed(report.error());
+  if (!report) {
+    return Failed(report.error(), ExitCodeForFileError(report.error()));
+  }
   if (!Print(VerifyText(*report))) return ExitCode::kOther;
   return report->damage_count == 0 ? ExitCode::kSuccess : ExitCode::kDamaged;
 }

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import save_file
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
-from support.programs import BIN_DIR
+from support.programs import BIN_DIR, free_port
 
 UNSAFE, DAMAGED = 8, 9
 
@@ -263,3 +263,6 @@ def test_failures_of_s3_have_codes(s3server, bucket):
         error_of(command, f"s3://no-such-{uuid.uuid4().hex[:8]}/f.pt", 4,
                  *options, env=env)
         error_of(command, "gs://bucket/f.pt", 2)
+        error_of(command, "s3://b/f.pt", 2, *options, env=env)
+    error_of("inspect", bucket.base + "f.pt", 5, "--endpoint-url",
+             f"http://127.0.0.1:{free_port()}", env=env)

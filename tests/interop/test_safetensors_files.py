@@ -143,7 +143,8 @@ def test_in_s3(s3server, tmp_path):
     (lambda b: b"\xff" * 8 + b[8:], "over the limit"),
     (lambda b: b.replace(b"F32", b"F99"), "F99"),
     (lambda b: b.replace(b"[0,", b"[4,", 1), "do not match"),
-    (lambda b: b.replace(b'{"dtype', b'["dtype', 1), "JSON")])
+    (lambda b: b.replace(b'{"dtype', b'["dtype', 1), "is not an object"),
+    (lambda b: b.replace(b'}}', b'}]', 1), "JSON")])
 def test_damaged_files(tmp_path, damage, why):
     save_file({"w": torch.ones(3)}, tmp_path / "in.safetensors")
     body = (tmp_path / "in.safetensors").read_bytes()

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "checkpoint/safetensors/safetensors_json.h"
+
 namespace ckptfs {
 
 namespace {
@@ -14,9 +16,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr char kMetadata[] = "__metadata__";
-// Objects in the header: the header itself, and one for each tensor.
-constexpr int kMaxDepth = 3;
-
 tl::unexpected<Error> Bad(const std::string& why) {
   return Fail(ErrorCode::kInvalidArgument, "safetensors header: " + why);
 }
@@ -58,90 +57,23 @@ Result<std::uint64_t> BytesOf(const SafetensorsEntry& entry) {
 // safetensors counts the elements of F4, which torch counts by the byte.
 constexpr std::int64_t kF4PerByte = 2;
 
-// A number that is a size or an offset.
-bool IsSize(const Json& json) {
-  return json.is_number_unsigned() &&
-         json.get<std::uint64_t>() <= static_cast<std::uint64_t>(INT64_MAX);
-}
-
-Result<SafetensorsEntry> ParseEntry(const std::string& name, const Json& json) {
-  SafetensorsEntry entry;
-  entry.name = name;
-  const auto field = [&json](const char* key) -> const Json* {
-    const auto found = json.find(key);
-    return found != json.end() ? &*found : nullptr;
-  };
-  if (!json.is_object()) return BadTensor(name, "is not an object");
-  const Json* dtype = field("dtype");
-  const Json* shape = field("shape");
-  const Json* offsets = field("data_offsets");
-  if (json.size() != 3 || dtype == nullptr || !dtype->is_string() ||
-      shape == nullptr || !shape->is_array() || offsets == nullptr ||
-      !offsets->is_array() || offsets->size() != 2) {
-    return BadTensor(name, "is not {dtype, shape, data_offsets}");
-  }
-  const std::string& type = dtype->get_ref<const std::string&>();
-  const std::optional<DType> known = DTypeFromSafetensorsName(type);
-  if (!known) {
-    return Fail(ErrorCode::kUnsupported, "safetensors header: tensor \"" +
-                                             name + "\": the dtype " + type +
-                                             " is not read here");
-  }
-  entry.dtype = *known;
-  for (const Json& size : *shape) {
-    if (!IsSize(size))
-      return BadTensor(name, "a shape that is no list of sizes");
-    entry.shape.push_back(size.get<std::int64_t>());
-  }
+// What one entry says of itself, against itself.
+Result<void> CheckEntry(SafetensorsEntry& entry) {
   if (entry.dtype == DType::kFloat4E2M1FNX2) {
     if (entry.shape.empty() || entry.shape.back() % kF4PerByte != 0) {
-      return BadTensor(name, "a last dimension of F4 that fills no byte");
+      return BadTensor(entry.name, "a last dimension of F4 that fills no byte");
     }
     entry.shape.back() /= kF4PerByte;
   }
-  if (!IsSize((*offsets)[0]) || !IsSize((*offsets)[1])) {
-    return BadTensor(name, "data_offsets that are no offsets");
-  }
-  entry.begin = (*offsets)[0].get<std::uint64_t>();
-  entry.end = (*offsets)[1].get<std::uint64_t>();
   CKPTFS_ASSIGN_OR_RETURN(const std::uint64_t bytes, BytesOf(entry));
   if (entry.begin > entry.end || entry.end - entry.begin != bytes) {
-    return BadTensor(name, "data_offsets [" + std::to_string(entry.begin) +
-                               ", " + std::to_string(entry.end) +
-                               "] do not match its " + std::to_string(bytes) +
-                               " bytes");
+    return BadTensor(entry.name,
+                     "data_offsets [" + std::to_string(entry.begin) + ", " +
+                         std::to_string(entry.end) + "] do not match its " +
+                         std::to_string(bytes) + " bytes");
   }
-  return entry;
+  return {};
 }
-
-// Refuses duplicate keys, of which a JSON document keeps the last, and depth.
-class Strictness {
- public:
-  bool operator()(int depth, Json::parse_event_t event, const Json& parsed) {
-    switch (event) {
-      case Json::parse_event_t::object_start:
-      case Json::parse_event_t::array_start:
-        if (depth >= kMaxDepth && why.empty()) why = "it nests too deeply";
-        keys_.emplace_back();
-        break;
-      case Json::parse_event_t::object_end:
-      case Json::parse_event_t::array_end: keys_.pop_back(); break;
-      case Json::parse_event_t::key: {
-        const auto& key = parsed.get_ref<const std::string&>();
-        if (!keys_.back().insert(key).second && why.empty()) {
-          why = "the key \"" + key + "\" appears twice";
-        }
-        break;
-      }
-      case Json::parse_event_t::value: break;
-    }
-    return why.empty();  // what is refused need not be kept
-  }
-  std::string why;
-
- private:
-  std::vector<std::set<std::string>> keys_;
-};
 
 std::string Quoted(const std::string& text) { return Json(text).dump(); }
 
@@ -178,33 +110,12 @@ Result<SafetensorsHeader> ParseSafetensorsHeader(
   const std::string_view text(reinterpret_cast<const char*>(json.data()),
                               json.size());
   if (!text.starts_with('{')) return Bad("it does not begin with {");
-  Strictness strictness;
-  const Json parsed = Json::parse(
-      text.begin(), text.end(),
-      [&strictness](int depth, Json::parse_event_t event, Json& value) {
-        return strictness(depth, event, value);
-      },
-      /*allow_exceptions=*/false);
-  if (!strictness.why.empty()) return Bad(strictness.why);
-  if (parsed.is_discarded() || !parsed.is_object()) {
-    return Bad("it is no JSON object");
-  }
-  SafetensorsHeader header;
+  CKPTFS_ASSIGN_OR_RETURN(SafetensorsHeader header,
+                          SafetensorsJson::Parse(text));
   header.data_offset = 8 + json.size();
   header.file_bytes = file_bytes;
-  for (const auto& [name, value] : parsed.items()) {
-    if (name == kMetadata) {
-      if (!value.is_object()) return Bad("__metadata__ is not an object");
-      for (const auto& [key, entry] : value.items()) {
-        if (!entry.is_string()) {
-          return Bad("__metadata__ \"" + key + "\" is not a string");
-        }
-        header.metadata[key] = entry.get<std::string>();
-      }
-      continue;
-    }
-    CKPTFS_ASSIGN_OR_RETURN(SafetensorsEntry entry, ParseEntry(name, value));
-    header.tensors.push_back(std::move(entry));
+  for (SafetensorsEntry& entry : header.tensors) {
+    CKPTFS_RETURN_IF_ERROR(CheckEntry(entry));
   }
   std::sort(header.tensors.begin(), header.tensors.end(),
             [](const SafetensorsEntry& a, const SafetensorsEntry& b) {

@@ -29,7 +29,8 @@ bool IsTar(std::string_view head) {
 Task<Result<std::unique_ptr<TorchFileReader>>> TorchFileReader::Open(
     std::unique_ptr<ByteSource> source, Executor& executor, Executor& pool,
     TorchFileReadOptions options, std::stop_token stop) {
-  Result<OpenedFile> file = co_await OpenedFile::Open(std::move(source), stop);
+  Result<OpenedFile> file =
+      co_await OpenedFile::Open(std::move(source), stop, options.head_bytes);
   CKPTFS_CO_RETURN_IF_ERROR(file);
   Result<std::unique_ptr<TorchFileReader>> reader = co_await Open(
       *std::move(file), executor, pool, std::move(options), std::move(stop));
@@ -42,7 +43,7 @@ Task<Result<std::unique_ptr<TorchFileReader>>> TorchFileReader::Open(
   const Result<void> readable = RefuseLegacy(file);
   CKPTFS_CO_RETURN_IF_ERROR(readable);
   Result<std::unique_ptr<ZipReader>> zip =
-      co_await ZipReader::Open(std::move(file), stop);
+      co_await ZipReader::Open(std::move(file), stop, options.tail_bytes);
   CKPTFS_CO_RETURN_IF_ERROR(zip);
   std::unique_ptr<TorchFileReader> reader(
       new TorchFileReader(*std::move(zip), executor, std::move(options)));
@@ -54,14 +55,19 @@ Task<Result<std::unique_ptr<TorchFileReader>>> TorchFileReader::Open(
 }
 
 Result<void> TorchFileReader::RefuseLegacy(const OpenedFile& file) {
-  if (file.head().starts_with(
-          std::string_view(kLegacyMagic, sizeof kLegacyMagic - 1)) ||
-      IsTar(file.head())) {
+  if (IsTar(file.head())) {
     return Fail(ErrorCode::kUnsupported,
                 file.name() +
-                    " has the legacy format of torch before 1.6, which is "
-                    "not read here; load it with torch.load and save it "
+                    " is a tar file, the format of torch before 0.1.10, which "
+                    "is not read here; load it with torch.load and save it "
                     "again");
+  }
+  if (file.head().starts_with(
+          std::string_view(kLegacyMagic, sizeof kLegacyMagic - 1))) {
+    return Fail(ErrorCode::kUnsupported,
+                file.name() +
+                    " has the legacy format of torch before 1.6, which is not "
+                    "read here; load it with torch.load and save it again");
   }
   return {};
 }
@@ -83,6 +89,11 @@ Result<void> TorchFileReader::FindArchive() {
                     "data.pkl: not a file of torch.save");
   }
   return {};
+}
+
+Task<Result<std::uint64_t>> TorchFileReader::PayloadOffset(
+    ZipEntry entry, std::stop_token stop) {
+  return zip_->PayloadOffset(std::move(entry), std::move(stop));
 }
 
 Task<Result<void>> TorchFileReader::CheckByteOrder(std::stop_token stop) {

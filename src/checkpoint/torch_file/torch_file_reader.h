@@ -31,6 +31,10 @@ struct TorchFileReadOptions {
   PickleLimits limits;
   // A data.pkl beyond this is refused: kTooLarge.
   std::uint64_t max_pickle_bytes = 1ull << 30;
+  // What is fetched first and last, whether or not it is needed: the pickle and
+  // the directory of most files. At least 4 KiB.
+  std::uint64_t head_bytes = 1ull << 20;
+  std::uint64_t tail_bytes = 256ull << 10;
   // Lists the globals of the pickle besides: globals().
   bool scan_globals = false;
 };
@@ -91,6 +95,10 @@ class TorchFileReader {
                           std::shared_ptr<void> memory_owner, Executor& pool,
                           std::stop_token stop,
                           std::function<void(std::uint64_t)> got = {});
+
+  // Where the payload of a record begins in the file.
+  Task<Result<std::uint64_t>> PayloadOffset(ZipEntry entry,
+                                            std::stop_token stop);
 
  private:
   TorchFileReader(std::unique_ptr<ZipReader> zip, Executor& executor,

@@ -151,7 +151,46 @@ TEST(Safetensors, RefusesWhatIsBroken) {
                 0)
                 .find("twice"),
             std::string::npos);
-  EXPECT_NE(Why("{\"x\":[[[[[]]]]]}", 0).find("deeply"), std::string::npos);
+  EXPECT_NE(Why("{\"x\":[[[[[]]]]]}", 0).find("\"x\": is not an object"),
+            std::string::npos);
+  EXPECT_NE(Why("{\"x\":{\"dtype\":\"U8\",\"shape\":[0]}}", 0)
+                .find("{dtype, shape, data_offsets}"),
+            std::string::npos);
+  EXPECT_NE(Why("{\"x\":{\"more\":1}}", 0).find("{dtype, shape, data_off"),
+            std::string::npos);
+  for (const char* offsets : {"[0]", "[0,0,0]", "[0,\"0\"]", "[0,[0]]",
+                              "[0,-1]", "[0,18446744073709551615]"}) {
+    EXPECT_NE(Why(one("U8", "[0]", offsets), 0).find("no offsets"),
+              std::string::npos)
+        << offsets;
+  }
+  EXPECT_NE(Why("{\"__metadata__\":{},\"__metadata__\":{}}", 0).find("twice"),
+            std::string::npos);
+  EXPECT_NE(Why("{\"__metadata__\":{\"a\":\"\",\"a\":\"\"}}", 0).find("twice"),
+            std::string::npos);
+  EXPECT_NE(Why("{\"__metadata__\":[]}", 0).find("not an object"),
+            std::string::npos);
+}
+
+// Time and memory stay in proportion to the header.
+TEST(Safetensors, ManyTensorsAndDimensions) {
+  SafetensorsHeader header;
+  for (int i = 0; i < 200'000; ++i) {
+    header.tensors.push_back(
+        Entry("t" + std::to_string(i), DType::kUInt8, {1}));
+  }
+  const auto bytes = LayOutSafetensors(header);
+  ASSERT_TRUE(bytes.has_value());
+  const auto read = Parse(bytes->substr(8), 200'000);
+  ASSERT_TRUE(read.has_value()) << read.error().ToString();
+  EXPECT_EQ(read->tensors.size(), 200'000u);
+  std::string shape = "[0";
+  for (int i = 0; i < 1'000'000; ++i) shape += ",1";
+  EXPECT_NE(Why("{\"x\":{\"dtype\":\"U8\",\"data_offsets\":[0,0],\"shape\":" +
+                    shape + "]}}",
+                0)
+                .find("more dimensions"),
+            std::string::npos);
 }
 
 TEST(Safetensors, Lengths) {

@@ -111,7 +111,10 @@ TEST_F(VerifyFiles, NoFlippedByteIsMissed) {
           entry, std::as_bytes(std::span(whole)).subspan(entry.header_offset),
           tail->directory_offset);
       ASSERT_TRUE(payload);
-      for (std::uint64_t i = 0; i < entry.stored_bytes; i += 7) {
+      if (entry.stored_bytes == 0) continue;
+      // The last byte of a deflated record may hold bits that mean nothing.
+      const std::uint64_t end = entry.stored_bytes - (entry.deflated ? 1 : 0);
+      for (std::uint64_t i = 0; i < end; i += 7) {
         std::string damaged = whole;
         damaged[*payload + i] ^= 0x10;
         // In pieces of odd sizes, so that headers and payloads are cut.

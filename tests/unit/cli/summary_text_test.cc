@@ -35,7 +35,7 @@ TEST(SummaryText, IsATable) {
   EXPECT_THAT(text, HasSubstr("alignment     64\n"));
   EXPECT_THAT(text, HasSubstr("tensor bytes  1200002 (1.1 MiB)\n"));
   EXPECT_THAT(text, HasSubstr("  epoch  3\n"));
-  EXPECT_THAT(text, HasSubstr("fc.weight         float32   [300, 1000]  "
+  EXPECT_THAT(text, HasSubstr("fc.weight        float32   [300, 1000]  "
                               "1200000\n"));
   EXPECT_THAT(text, Not(HasSubstr("unsafe")));
 }
