@@ -8,9 +8,6 @@ namespace ckptfs {
 
 namespace {
 
-// Holds the headers of most files; costs little more than the round trip.
-constexpr std::uint64_t kHeadBytes = 1ull << 20;
-
 Destination Into(const std::shared_ptr<std::string>& buffer) {
   Destination destination;
   destination.segments = {std::as_writable_bytes(std::span(*buffer))};
@@ -21,13 +18,14 @@ Destination Into(const std::shared_ptr<std::string>& buffer) {
 }  // namespace
 
 Task<Result<OpenedFile>> OpenedFile::Open(std::unique_ptr<ByteSource> source,
-                                          std::stop_token stop) {
-  auto head = std::make_shared<std::string>(kHeadBytes, '\0');
+                                          std::stop_token stop,
+                                          std::uint64_t head_bytes) {
+  auto head = std::make_shared<std::string>(head_bytes, '\0');
   Destination into = Into(head);
   Result<std::uint64_t> size =
       co_await source->Open(std::move(into), std::move(stop));
   CKPTFS_CO_RETURN_IF_ERROR(size);
-  head->resize(std::min(kHeadBytes, *size));
+  head->resize(std::min(head_bytes, *size));
   co_return OpenedFile(std::move(source), *size, std::move(*head));
 }
 

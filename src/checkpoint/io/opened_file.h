@@ -15,14 +15,19 @@ namespace ckptfs {
 // On the executor of the source, which it owns.
 class OpenedFile {
  public:
-  // One request, for the first MiB. Errors: those of ByteSource::Open.
+  // Holds the headers of most files; costs little more than the round trip.
+  static constexpr std::uint64_t kHeadBytes = 1ull << 20;
+
+  // One request, for the first `head_bytes`. Errors: those of
+  // ByteSource::Open.
   static Task<Result<OpenedFile>> Open(std::unique_ptr<ByteSource> source,
-                                       std::stop_token stop);
+                                       std::stop_token stop,
+                                       std::uint64_t head_bytes = kHeadBytes);
 
   const std::string& name() const { return source_->name(); }
   std::uint64_t size() const { return size_; }
   ByteSource& source() { return *source_; }
-  // The first MiB of the file, or all of it.
+  // The first bytes of the file, or all of it.
   std::string_view head() const { return head_; }
 
   // From the head where it has them all, else by a request. REQUIRES: the range

@@ -29,7 +29,8 @@ bool IsTar(std::string_view head) {
 Task<Result<std::unique_ptr<TorchFileReader>>> TorchFileReader::Open(
     std::unique_ptr<ByteSource> source, Executor& executor, Executor& pool,
     TorchFileReadOptions options, std::stop_token stop) {
-  Result<OpenedFile> file = co_await OpenedFile::Open(std::move(source), stop);
+  Result<OpenedFile> file =
+      co_await OpenedFile::Open(std::move(source), stop, options.head_bytes);
   CKPTFS_CO_RETURN_IF_ERROR(file);
   Result<std::unique_ptr<TorchFileReader>> reader = co_await Open(
       *std::move(file), executor, pool, std::move(options), std::move(stop));
@@ -42,7 +43,7 @@ Task<Result<std::unique_ptr<TorchFileReader>>> TorchFileReader::Open(
   const Result<void> readable = RefuseLegacy(file);
   CKPTFS_CO_RETURN_IF_ERROR(readable);
   Result<std::unique_ptr<ZipReader>> zip =
-      co_await ZipReader::Open(std::move(file), stop);
+      co_await ZipReader::Open(std::move(file), stop, options.tail_bytes);
   CKPTFS_CO_RETURN_IF_ERROR(zip);
   std::unique_ptr<TorchFileReader> reader(
       new TorchFileReader(*std::move(zip), executor, std::move(options)));

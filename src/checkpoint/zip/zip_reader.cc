@@ -8,26 +8,26 @@ namespace ckptfs {
 
 namespace {
 
-constexpr std::uint64_t kTailBytes = 256ull << 10;
-
 std::span<const std::byte> BytesOf(std::string_view text) {
   return std::as_bytes(std::span(text.data(), text.size()));
 }
 
 }  // namespace
 
-Task<Result<std::unique_ptr<ZipReader>>> ZipReader::Open(OpenedFile file,
-                                                         std::stop_token stop) {
+Task<Result<std::unique_ptr<ZipReader>>> ZipReader::Open(
+    OpenedFile file, std::stop_token stop, std::uint64_t tail_bytes) {
   std::unique_ptr<ZipReader> reader(new ZipReader(std::move(file)));
-  Result<void> found = co_await reader->FindRecords(std::move(stop));
+  Result<void> found =
+      co_await reader->FindRecords(std::move(stop), tail_bytes);
   if (!found) co_return Fail(found.error().WithContext(reader->name()));
   co_return std::move(reader);
 }
 
-Task<Result<void>> ZipReader::FindRecords(std::stop_token stop) {
+Task<Result<void>> ZipReader::FindRecords(std::stop_token stop,
+                                          std::uint64_t tail_bytes) {
   const std::uint64_t size = file_.size();
   if (size > file_.head().size()) {
-    const std::uint64_t bytes = std::min(kTailBytes, size);
+    const std::uint64_t bytes = std::min(tail_bytes, size);
     Result<std::string> tail = co_await file_.Bytes(size - bytes, bytes, stop);
     CKPTFS_CO_RETURN_IF_ERROR(tail);
     tail_ = *std::move(tail);

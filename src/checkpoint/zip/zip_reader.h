@@ -17,11 +17,14 @@ namespace ckptfs {
 // On the executor of the file. Not thread-safe.
 class ZipReader {
  public:
-  // Finds the records: one request for a file beyond a MiB whose directory lies
-  // within the last 256 KiB, none for a smaller file. kInvalidArgument: as
-  // ParseZipTail and ParseZipDirectory.
-  static Task<Result<std::unique_ptr<ZipReader>>> Open(OpenedFile file,
-                                                       std::stop_token stop);
+  static constexpr std::uint64_t kTailBytes = 256ull << 10;
+
+  // Finds the records: one request for a file beyond its head whose directory
+  // lies within the last `tail_bytes`, none for a smaller file.
+  // kInvalidArgument: as ParseZipTail and ParseZipDirectory.
+  static Task<Result<std::unique_ptr<ZipReader>>> Open(
+      OpenedFile file, std::stop_token stop,
+      std::uint64_t tail_bytes = kTailBytes);
   ZipReader(const ZipReader&) = delete;
   ZipReader& operator=(const ZipReader&) = delete;
 
@@ -51,7 +54,8 @@ class ZipReader {
 
  private:
   explicit ZipReader(OpenedFile file) : file_(std::move(file)) {}
-  Task<Result<void>> FindRecords(std::stop_token stop);
+  Task<Result<void>> FindRecords(std::stop_token stop,
+                                 std::uint64_t tail_bytes);
 
   OpenedFile file_;
   std::string tail_;  // the last bytes of a file beyond the head
