@@ -88,10 +88,9 @@ Result<void> Fill(Engine& engine, const std::string& from,
     DcpLoadOptions options;
     options.coordination = &all.rank(rank);
     options.load = AllClasses();
-    loads.push_back(LoadDcp(engine, from,
-                            ranks == 1 ? state
-                                       : ShardOf(state, rank, ranks, dim),
-                            options));
+    loads.push_back(LoadDcp(
+        engine, from, ranks == 1 ? state : ShardOf(state, rank, ranks, dim),
+        options));
   }
   Result<void> done;
   for (Future<DcpLoadReport>& load : loads) {

@@ -108,7 +108,7 @@ class InProcessRanks {
   }
 
   std::vector<std::unique_ptr<Rank>> ranks_;
-  std::mutex mu_;  // leaf
+  std::mutex mu_;                                         // leaf
   std::map<std::size_t, std::shared_ptr<Round>> rounds_;  // guarded by mu_
 };
 
