@@ -58,7 +58,8 @@ def folder(tmp_path_factory):
         written.append(path / f"cpp{ranks}-{dim}")
         run("save", path / "state.pt", written[-1], ranks, dim, threads)
     # The server has imported torch once for all ranks.
-    multiprocessing.set_forkserver_preload(["dcp_ranks"])
+    multiprocessing.set_forkserver_preload(
+        ["torch", "torch.distributed.checkpoint", "torch.distributed.tensor"])
     torch.multiprocessing.start_processes(
         dcp_ranks.work, (str(path), [str(p) for p in written]), nprocs=4,
         start_method="forkserver")
