@@ -15,12 +15,14 @@ namespace ckptfs {
 // On the executor of the source, which it owns.
 class OpenedFile {
  public:
-  // One request, for the first `head_bytes`: a MiB holds the headers of most
-  // files, and costs little more than the round trip. Errors: those of
+  // Holds the headers of most files; costs little more than the round trip.
+  static constexpr std::uint64_t kHeadBytes = 1ull << 20;
+
+  // One request, for the first `head_bytes`. Errors: those of
   // ByteSource::Open.
   static Task<Result<OpenedFile>> Open(std::unique_ptr<ByteSource> source,
                                        std::stop_token stop,
-                                       std::uint64_t head_bytes = 1ull << 20);
+                                       std::uint64_t head_bytes = kHeadBytes);
 
   const std::string& name() const { return source_->name(); }
   std::uint64_t size() const { return size_; }

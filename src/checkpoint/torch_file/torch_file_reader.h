@@ -37,6 +37,9 @@ struct TorchFileReadOptions {
   std::uint64_t tail_bytes = 256ull << 10;
   // Lists the globals of the pickle besides: globals().
   bool scan_globals = false;
+  // What is fetched first and last, needed or not. At least 4 KiB.
+  std::uint64_t head_bytes = OpenedFile::kHeadBytes;
+  std::uint64_t tail_bytes = ZipReader::kTailBytes;
 };
 
 // On one executor, that of the source. Not thread-safe.

@@ -18,13 +18,13 @@ Task<Result<std::unique_ptr<ZipReader>>> ZipReader::Open(
     OpenedFile file, std::stop_token stop, std::uint64_t tail_bytes) {
   std::unique_ptr<ZipReader> reader(new ZipReader(std::move(file)));
   Result<void> found =
-      co_await reader->FindRecords(tail_bytes, std::move(stop));
+      co_await reader->FindRecords(std::move(stop), tail_bytes);
   if (!found) co_return Fail(found.error().WithContext(reader->name()));
   co_return std::move(reader);
 }
 
-Task<Result<void>> ZipReader::FindRecords(std::uint64_t tail_bytes,
-                                          std::stop_token stop) {
+Task<Result<void>> ZipReader::FindRecords(std::stop_token stop,
+                                          std::uint64_t tail_bytes) {
   const std::uint64_t size = file_.size();
   if (size > file_.head().size()) {
     const std::uint64_t bytes = std::min(tail_bytes, size);

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "checkpoint/io/opened_file.h"
@@ -17,12 +17,14 @@ namespace ckptfs {
 // On the executor of the file. Not thread-safe.
 class ZipReader {
  public:
+  static constexpr std::uint64_t kTailBytes = 256ull << 10;
+
   // Finds the records: one request for a file beyond its head whose directory
   // lies within the last `tail_bytes`, none for a smaller file.
   // kInvalidArgument: as ParseZipTail and ParseZipDirectory.
   static Task<Result<std::unique_ptr<ZipReader>>> Open(
       OpenedFile file, std::stop_token stop,
-      std::uint64_t tail_bytes = 256ull << 10);
+      std::uint64_t tail_bytes = kTailBytes);
   ZipReader(const ZipReader&) = delete;
   ZipReader& operator=(const ZipReader&) = delete;
 
@@ -52,15 +54,14 @@ class ZipReader {
 
  private:
   explicit ZipReader(OpenedFile file) : file_(std::move(file)) {}
-  Task<Result<void>> FindRecords(std::uint64_t tail_bytes,
-                                 std::stop_token stop);
+  Task<Result<void>> FindRecords(std::stop_token stop,
+                                 std::uint64_t tail_bytes);
 
   OpenedFile file_;
   std::string tail_;  // the last bytes of a file beyond the head
   std::uint64_t directory_offset_ = 0;
   std::vector<ZipEntry> entries_;
-  // Ordered: of a hash, a file could choose the collisions.
-  std::map<std::string_view, std::size_t> by_name_;
+  std::unordered_map<std::string_view, std::size_t> by_name_;
 };
 
 }  // namespace ckptfs
