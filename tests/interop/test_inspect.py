@@ -5,6 +5,7 @@ import datetime
 import json
 import os
 import pathlib
+import pickle
 import resource
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import zipfile
 import numpy
 import pytest
 import torch
+import torch.distributed.checkpoint
 from safetensors.torch import save_file
 from torch.serialization import get_unsafe_globals_in_checkpoint
 
@@ -74,6 +76,66 @@ def test_a_torch_file(tmp_path, state):
     assert found["unsafe_globals"] == []
     text = ckptfs("inspect", tmp_path / "last.ckpt").stdout.decode()
     assert "model.0.weight" in text and "[40, 30]" in text
+
+
+def test_a_dcp_folder(tmp_path, state):
+    """By its .metadata, which torch itself pickled."""
+    folder = tmp_path / "step-1"
+    torch.distributed.checkpoint.save(state, checkpoint_id=folder,
+                                      no_dist=True)
+    found = inspect(folder)
+    assert found["kind"] == "dcp"
+    assert found["file"] == str(folder)
+    tensors = {t["name"]: t for t in found["tensors"]}
+    for name, tensor in state["model"].items():
+        entry = tensors[f"model.{name}"]
+        assert entry["dtype"] == str(tensor.dtype).removeprefix("torch.")
+        assert entry["shape"] == list(tensor.shape)
+        assert entry["bytes"] == tensor.nbytes
+    assert "epoch" in {other["key"] for other in found["others"]}
+    assert found["format"]["files"] == "1"
+    assert found["file_bytes"] == sum(
+        path.stat().st_size for path in folder.glob("*.distcp"))
+    assert found["unsafe_globals"] == []
+    assert "DCP" in error_of("verify", folder, DAMAGED)
+    (folder / ".metadata").write_bytes(b"damaged")
+    assert ".metadata" in error_of("inspect", folder, DAMAGED)
+
+
+class Getattr:
+    """Reaches what no scan of names can see."""
+    def __reduce__(self):
+        return getattr, (torch.Size, "__class__")
+
+
+def test_getattr_in_a_dcp_folder(tmp_path):
+    """Python pickles an enumeration of DCP with it, and an attacker the rest.
+    [S-63]"""
+    folder = tmp_path / "step-1"
+    torch.distributed.checkpoint.save({"w": torch.ones(2)},
+                                      checkpoint_id=folder, no_dist=True)
+    assert inspect(folder)["unsafe_globals"] == []
+    metadata = pickle.loads((folder / ".metadata").read_bytes())
+    metadata.unknown = Getattr()
+    (folder / ".metadata").write_bytes(pickle.dumps(metadata))
+    done = ckptfs("inspect", folder)
+    assert done.returncode in (UNSAFE, DAMAGED)
+    if done.returncode == UNSAFE:
+        assert b"builtins.getattr" in done.stdout
+
+
+def test_unsafe_globals_of_a_dcp_folder(tmp_path):
+    """[S-63]"""
+    folder = tmp_path / "step-1"
+    torch.distributed.checkpoint.save({"w": torch.ones(2)},
+                                      checkpoint_id=folder, no_dist=True)
+    metadata = pickle.loads((folder / ".metadata").read_bytes())
+    metadata.storage_meta.modules = [Malicious(tmp_path / "was-here")]
+    (folder / ".metadata").write_bytes(pickle.dumps(metadata))
+    done = ckptfs("inspect", folder)
+    assert done.returncode in (UNSAFE, DAMAGED)
+    assert b"posix.system" in done.stdout + done.stderr
+    assert not (tmp_path / "was-here").exists()
 
 
 def test_a_safetensors_file(tmp_path, state):

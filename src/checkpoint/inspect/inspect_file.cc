@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "checkpoint/inspect/checkpoint_file.h"
+#include "checkpoint/inspect/inspect_dcp.h"
 #include "checkpoint/inspect/inspect_torch_file.h"
 #include "checkpoint/safetensors/open_safetensors.h"
 
@@ -56,9 +57,9 @@ Task<Result<FileSummary>> InspectFile(internal::EngineRuntime& runtime,
     }
     case FileSummary::Kind::kDcp: break;
   }
-  co_return Fail(
-      ErrorCode::kUnsupported,
-      file.file.name() + ": a DCP folder is not read by this version");
+  Result<FileSummary> summary =
+      co_await InspectDcp(runtime, std::move(file.file), std::move(stop));
+  co_return summary;
 }
 
 }  // namespace ckptfs

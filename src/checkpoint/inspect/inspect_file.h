@@ -13,10 +13,11 @@ namespace ckptfs {
 
 // Which of the formats it is shows in the first bytes; a folder with .metadata
 // is a DCP checkpoint. Fetches the first MiB, of a zip the last 256 KiB, and
-// what of directory, pickle or header lies outside of them. Nothing of a pickle
-// is run. On the runtime's strand. Errors, with the path: those of
-// TorchFileReader::Open (all classes allowed), OpenSafetensors and of the
-// source; kInvalidArgument: none of the formats.
+// what of directory, pickle or header lies outside of them; of a DCP folder
+// .metadata alone. Nothing of a pickle is run. On the runtime's strand. Errors,
+// with the path: those of TorchFileReader::Open (all classes allowed),
+// OpenSafetensors, InspectDcp and of the source; kInvalidArgument: none of the
+// formats.
 Task<Result<FileSummary>> InspectFile(internal::EngineRuntime& runtime,
                                       std::string path, std::stop_token stop);
 

@@ -1,0 +1,18 @@
+// InspectDcp: the summary of a DCP checkpoint, by its .metadata.
+#pragma once
+
+#include <stop_token>
+
+#include "checkpoint/engine/engine_runtime.h"
+#include "checkpoint/inspect/file_summary.h"
+#include "checkpoint/io/opened_file.h"
+
+namespace ckptfs {
+
+// `metadata`: the open file .metadata, named so. The data files are not looked
+// at. On the runtime's strand. Errors: those of ParseDcpMetadata, and kTooLarge
+// for a .metadata beyond 1 GiB.
+Task<Result<FileSummary>> InspectDcp(internal::EngineRuntime& runtime,
+                                     OpenedFile metadata, std::stop_token stop);
+
+}  // namespace ckptfs
