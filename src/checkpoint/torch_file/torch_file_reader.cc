@@ -54,9 +54,15 @@ Task<Result<std::unique_ptr<TorchFileReader>>> TorchFileReader::Open(
 }
 
 Result<void> TorchFileReader::RefuseLegacy(const OpenedFile& file) {
+  if (IsTar(file.head())) {
+    return Fail(ErrorCode::kUnsupported,
+                file.name() +
+                    " is a tar file, the format of torch before 0.1.10, which "
+                    "is not read here; load it with torch.load and save it "
+                    "again");
+  }
   if (file.head().starts_with(
-          std::string_view(kLegacyMagic, sizeof kLegacyMagic - 1)) ||
-      IsTar(file.head())) {
+          std::string_view(kLegacyMagic, sizeof kLegacyMagic - 1))) {
     return Fail(ErrorCode::kUnsupported,
                 file.name() +
                     " has the legacy format of torch before 1.6, which is "
