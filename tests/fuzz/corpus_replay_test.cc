@@ -33,7 +33,7 @@ void Feed(const std::string& input) {
 }
 
 // How many variants of one file are tried at most.
-constexpr std::size_t kVariants = 200;
+constexpr std::size_t kVariants = 64;
 
 TEST(FuzzCorpus, Replays) {
   const std::vector<std::string> corpus = Corpus();
@@ -53,12 +53,12 @@ TEST(FuzzCorpus, CutAnywhere) {
 TEST(FuzzCorpus, OneByteChanged) {
   for (std::string input : Corpus()) {
     const std::size_t step = input.size() / kVariants + 1;
-    for (std::size_t at = 0; at < input.size(); at += step) {
-      for (const char change : {'\x01', '\x80', '\xff'}) {
-        input[at] = static_cast<char>(input[at] ^ change);
-        Feed(input);
-        input[at] = static_cast<char>(input[at] ^ change);
-      }
+    constexpr char kChanges[] = {'\x01', '\x80', '\xff'};
+    for (std::size_t at = 0, i = 0; at < input.size(); at += step, ++i) {
+      const char old = input[at];
+      input[at] = static_cast<char>(old ^ kChanges[i % 3]);
+      Feed(input);
+      input[at] = old;
     }
   }
 }
