@@ -4,16 +4,19 @@ safetensors 0.8.0. Files that a fuzzer found, corpus/*/found-*, stay.
     python make_corpus.py
 """
 import collections
+import contextlib
 import io
 import pathlib
 import pickle
 import struct
+import tempfile
 import zipfile
 
 import safetensors.torch
 import torch
+from torch.distributed import checkpoint
 
-CORPUS = pathlib.Path(__file__).parent / "corpus"
+CORPUS = pathlib.Path(__file__).resolve().parent / "corpus"
 
 
 class Opaque:
@@ -111,6 +114,13 @@ def main():
                    b"y"] * 2, "o": Opaque()}, protocol)
         for target in ("pickle", "pickle_round_trip"):
             put(target, f"protocol{protocol}", data)
+    for name, value in (("tensors", tensors()), ("nested", optimizer()),
+                        ("values", {"a": [1, "b", {"c": None}]})):
+        # A relative path: it stands in the file.
+        with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+            checkpoint.save(value, checkpoint_id="saved", no_dist=True)
+            put("dcp_metadata", name, pathlib.Path(
+                "saved/.metadata").read_bytes())
     for name, value, metadata in (
             ("tensors", {"w": torch.ones(2, 3), "h": torch.ones(
                 2, dtype=torch.bfloat16), "i": torch.tensor(3)}, None),
