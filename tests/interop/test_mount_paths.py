@@ -36,6 +36,7 @@ def number(path):
 
 
 def test_a_published_file_is_taken_in_s3(mount):
+    """Nobody has it open, and nothing of it is missing in S3. [S-65]"""
     save(mount, "in.pt", 1)
     done = run(mount, "in.pt", "out.pt")
     assert done.returncode == 0, done.stderr
@@ -46,7 +47,7 @@ def test_a_published_file_is_taken_in_s3(mount):
 
 
 def test_an_open_file_is_read_through_the_mount(mount, tmp_path):
-    """Whoever has it open may be about to change it."""
+    """Whoever has it open may be about to change it. [S-65]"""
     save(mount, "in.pt", 2)
     with open(mount.path / "in.pt", "rb"):
         done = subprocess.run(
@@ -59,7 +60,7 @@ def test_an_open_file_is_read_through_the_mount(mount, tmp_path):
 
 
 def test_an_unpublished_file_is_read_through_the_mount(mount, tmp_path):
-    """Its bytes are nowhere else."""
+    """Its bytes are nowhere else. [S-65]"""
     torch.save({"n": torch.full((1000,), 3)}, tmp_path / "in.pt")
     with open(mount.path / "in.pt", "wb", buffering=0) as file:
         file.write((tmp_path / "in.pt").read_bytes())
@@ -73,7 +74,7 @@ def test_an_unpublished_file_is_read_through_the_mount(mount, tmp_path):
 
 
 def test_an_open_file_is_replaced_through_the_mount(mount, tmp_path):
-    """So that whoever reads it goes on reading the old one."""
+    """So that whoever reads it goes on reading the old one. [S-65]"""
     save(mount, "out.pt", 4)
     torch.save({"n": torch.full((1000,), 5)}, tmp_path / "in.pt")
     old = (mount.path / "out.pt").read_bytes()
@@ -92,7 +93,8 @@ def test_an_open_file_is_replaced_through_the_mount(mount, tmp_path):
 
 def test_the_mount_shows_a_direct_write_at_once(mount):
     """What the kernel and the mount remembered of the old object is gone: size,
-    bytes, and the listing of the folder. [S-38]"""
+    bytes, and the listing of the folder. [S-38]
+    [S-65]"""
     (mount.path / "dir").mkdir()
     save(mount, "dir/in.pt", 6)
     torch.save({"n": torch.zeros(5, dtype=torch.int64)},
