@@ -4,7 +4,7 @@
 #   make build     the programs, in build/bin
 #   make demo      a Lightning training that is killed in mid-save and resumes
 #   make test      all tests, under 15 minutes when built
-#   make test-all  the same, then clang 19, clang-tidy and clang-format
+#   make test-all  the same, then clang 19, clang-tidy, clang-format, fuzzers
 #   make bench     speed, CPU and memory against our own client without FUSE
 #   make bench-checkpoint
 #                  saves and loads of the library against s3torchconnector's
@@ -51,7 +51,7 @@ install: build
 
 clean:
 	rm -rf build/release build/debug build/asan-ubsan build/clang \
-	       build/bin build/test-results
+	       build/fuzz build/bin build/test-results
 
 packages:
 	tools/install_packages.sh build

@@ -2,7 +2,7 @@
 # Installs the Debian packages of a purpose, if any is missing:
 #   build  compilers and libraries
 #   test   what the tests, the demo and the benchmarks run besides
-#   all    clang, clang-tidy and clang-format, for make test-all
+#   all    clang with libFuzzer, clang-tidy and clang-format, for make test-all
 # Asks apt only when dpkg says that something is missing, so that a machine
 # that is set up needs neither network nor root.
 set -euo pipefail
@@ -18,7 +18,7 @@ test=(
   python3-venv openssl mandoc attr procps
   radosgw ceph-mon ceph-osd ceph-common
 )
-all=(clang-19 clang-tidy-19 clang-format-19)
+all=(clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev)
 
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;

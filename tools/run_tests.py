@@ -2,8 +2,8 @@
 
 Stages: release build, ctest, the address and undefined-behaviour sanitizers on
 the unit, simulation and fs programs, and the Python suites against the release
-programs. With --all also clang 19 (build and ctest), clang-tidy and
-clang-format.
+programs. With --all also clang 19 (build and ctest), clang-tidy, clang-format
+and every fuzz target for a while (tests/fuzz).
 
 The last line is "N passed, N failed"; the exit status is 0 only if nothing
 failed. A stage that cannot run (a broken build) counts as one failure, and
@@ -17,6 +17,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import xml.etree.ElementTree as ElementTree
 
@@ -25,6 +26,10 @@ RESULTS = ROOT / "build" / "test-results"
 SANITIZED_LABELS = "unit|simulation"
 # A mount that hangs must not hang the run.
 PYTEST_LIMIT_S = 1800
+# Of each fuzz target. The seed is always the same, so that a failure repeats;
+# longer runs with other seeds are for people.
+FUZZ_SECONDS = 20
+FUZZ_SEED = 1
 
 
 class Count:
@@ -189,6 +194,29 @@ class Runner:
         else:
             self.count.passed += 1
 
+    def run_fuzzers(self):
+        """One count per target; what broke it is kept in the results."""
+        fuzz = ROOT / "tests" / "fuzz"
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        for program in sorted((ROOT / "build/fuzz/bin").glob("fuzz_*")):
+            target = program.name.removeprefix("fuzz_")
+            dictionary = fuzz / "dictionaries" / f"{target}.dict"
+            options = [f"-dict={dictionary}"] if dictionary.exists() else []
+            print(f"{program.name}: seed {FUZZ_SEED}, {FUZZ_SECONDS} s",
+                  flush=True)
+            with tempfile.TemporaryDirectory() as found:
+                done = subprocess.run(
+                    [program, f"-seed={FUZZ_SEED}",
+                     f"-max_total_time={FUZZ_SECONDS}", "-timeout=10",
+                     "-rss_limit_mb=2048", "-malloc_limit_mb=1024",
+                     "-max_len=65536", "-verbosity=0",
+                     f"-artifact_prefix={RESULTS}/{target}-", *options, found,
+                     fuzz / "corpus" / target], cwd=ROOT)
+            if done.returncode == 0:
+                self.count.passed += 1
+            else:
+                self.count.fail(f"fuzz: {target}")
+
     def report(self):
         print("=== stages")
         for name, seconds in self.times:
@@ -221,6 +249,8 @@ def main():
         runner.stage("ctest clang", runner.run_ctest, "clang")
         runner.stage("clang-tidy", runner.run_clang_tidy)
         runner.stage("clang-format", runner.run_clang_format)
+        if runner.stage("build fuzz", runner.build, "fuzz", ["fuzzers"]):
+            runner.stage("fuzz", runner.run_fuzzers)
     return runner.report()
 
 

@@ -1,7 +1,9 @@
 #include <ckptfs/checkpoint/value.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
+#include <random>
 
 namespace ckptfs {
 
@@ -15,11 +17,41 @@ T* Shared(const Value::Variant& v) {
 
 // Below this a dict is searched from end to end.
 constexpr std::size_t kSmallDict = 8;
-// Tuples in tuples as keys; deeper ones are equal to nothing.
+// Tuples as keys that are larger, or nest deeper, are equal to nothing.
 constexpr int kMaxKeyDepth = 8;
+constexpr int kMaxKeyItems = 64;
+// Of a longer text in a key, both ends are hashed, and so is its length.
+constexpr std::size_t kHashedBytes = 128;
+// Keys of one hash, of which there are so many only where somebody made them:
+// further ones are equal to nothing.
+constexpr int kMaxSameHash = 64;
 
+// Files choose the keys: without a secret they could choose which of them
+// collide.
+std::size_t Secret() {
+  static const std::size_t secret = [] {
+    std::random_device random;
+    return std::size_t{random()} << 32 | random();
+  }();
+  return secret;
+}
+
+// The finalizer of splitmix64: every bit of the secret reaches every other.
 std::size_t Mix(std::size_t seed, std::size_t value) {
-  return seed ^ (value + 0x9e3779b97f4a7c15 + (seed << 6) + (seed >> 2));
+  std::size_t z = (seed ^ value) + 0x9e3779b97f4a7c15;
+  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+  z = (z ^ z >> 27) * 0x94d049bb133111eb;
+  return z ^ z >> 31;
+}
+
+std::size_t TextHash(std::size_t kind, std::string_view text) {
+  const std::hash<std::string_view> hash;
+  if (text.size() <= 2 * kHashedBytes) {
+    return Mix(Secret() + kind, hash(text));
+  }
+  const std::size_t ends = Mix(hash(text.substr(0, kHashedBytes)),
+                               hash(text.substr(text.size() - kHashedBytes)));
+  return Mix(Secret() + kind, Mix(ends, text.size()));
 }
 
 // Numbers are equal across their types, as in Python: 1 == 1.0 == True.
@@ -29,40 +61,54 @@ std::optional<double> Number(const Value& value) {
   return value.AsDouble();
 }
 
-// Nullopt: a key that is compared with nothing.
-std::optional<std::size_t> KeyHash(const Value& key, int depth = 0) {
-  if (const std::string* text = key.AsString()) {
-    return Mix(1, std::hash<std::string_view>()(*text));
+// Nullopt: a key that is compared with nothing. `items`: how many more tuples
+// and items it may hold.
+std::optional<std::size_t> KeyHash(const Value& key, int depth, int& items) {
+  if (const std::string* text = key.AsString()) return TextHash(1, *text);
+  if (const auto integer = key.AsInt()) {
+    return Mix(Secret() + 2, static_cast<std::size_t>(*integer));
   }
   if (const auto number = Number(key)) {
-    return Mix(2, std::hash<double>()(*number));
+    // Not even equal to itself.
+    if (std::isnan(*number)) return std::nullopt;
+    // As the int that it is equal to.
+    if (std::trunc(*number) == *number && std::abs(*number) < 0x1p63) {
+      return Mix(Secret() + 2,
+                 static_cast<std::size_t>(static_cast<std::int64_t>(*number)));
+    }
+    return Mix(Secret() + 2, std::hash<double>()(*number));
   }
-  if (const Bytes* bytes = key.AsBytes()) {
-    return Mix(3, std::hash<std::string_view>()(bytes->data));
-  }
-  if (key.is_none()) return 4;
+  if (const Bytes* bytes = key.AsBytes()) return TextHash(3, bytes->data);
+  if (key.is_none()) return Mix(Secret(), 4);
   const Tuple* tuple = key.AsTuple();
   if (tuple == nullptr || depth == kMaxKeyDepth) return std::nullopt;
-  std::size_t hash = 5;
+  std::size_t hash = Secret() + 5;
   for (const Value& item : tuple->items) {
-    const std::optional<std::size_t> one = KeyHash(item, depth + 1);
+    if (--items < 0) return std::nullopt;
+    const std::optional<std::size_t> one = KeyHash(item, depth + 1, items);
     if (!one) return std::nullopt;
     hash = Mix(hash, *one);
   }
   return hash;
 }
 
-// Of keys that have a hash.
+std::optional<std::size_t> KeyHash(const Value& key) {
+  int items = kMaxKeyItems;
+  return KeyHash(key, 0, items);
+}
+
+// `a` has a hash, which bounds the time; `b` may be any key.
 bool SameKey(const Value& a, const Value& b) {
   if (const std::string* text = a.AsString()) {
     const std::string* other = b.AsString();
-    return other != nullptr && *text == *other;
+    // One str is often the key of many dicts.
+    return other != nullptr && (text == other || *text == *other);
   }
   if (a.AsInt() && b.AsInt()) return a.AsInt() == b.AsInt();
   if (const auto number = Number(a)) return number == Number(b);
   if (const Bytes* bytes = a.AsBytes()) {
     const Bytes* other = b.AsBytes();
-    return other != nullptr && *bytes == *other;
+    return other != nullptr && (bytes == other || *bytes == *other);
   }
   if (a.is_none()) return b.is_none();
   const Tuple* tuple = a.AsTuple();
@@ -162,13 +208,14 @@ std::string Value::TypeName() const {
 const Dict::Item* Dict::FindKey(const Value& key, std::size_t hash) const {
   if (index_.empty()) {
     for (const Item& item : items_) {
-      if (KeyHash(item.first) == hash && SameKey(item.first, key)) return &item;
+      if (SameKey(key, item.first)) return &item;
     }
     return nullptr;
   }
-  const auto [begin, end] = index_.equal_range(hash);
-  for (auto at = begin; at != end; ++at) {
-    if (SameKey(items_[at->second].first, key)) return &items_[at->second];
+  auto at = index_.find(hash);
+  for (int i = 0; i < kMaxSameHash && at != index_.end() && at->first == hash;
+       ++i, ++at) {
+    if (SameKey(key, items_[at->second].first)) return &items_[at->second];
   }
   return nullptr;
 }
@@ -193,7 +240,8 @@ void Dict::Assign(Value key, Value value) {
     if (!index_.empty()) index_.emplace(*hash, items_.size());
   }
   items_.emplace_back(std::move(key), std::move(value));
-  if (index_.empty() && items_.size() > kSmallDict) {
+  // Without a hash there is nothing to add, however many there are.
+  if (hash && index_.empty() && items_.size() > kSmallDict) {
     for (std::size_t i = 0; i < items_.size(); ++i) {
       if (const auto one = KeyHash(items_[i].first)) index_.emplace(*one, i);
     }

@@ -1,57 +1,109 @@
-// torch_file_copy IN OUT: reads a torch.save file, with every class allowed,
-// and writes its values to another one. For the tests that compare with Python.
-#include <cstdio>
-#include <memory>
+// torch_file_copy IN OUT: loads a torch.save file by the public API and saves
+// its values to another one, for the tests that compare with Python. Both may
+// be s3:// URIs; AWS_* variables name endpoint and credentials.
+//
+//   --weights-only  refuse what torch.load(weights_only=True) refuses
+//   --into          load a second time, into the tensors of the first load,
+//                   whose bytes are overwritten before
+//   --only PREFIX   save a dict of the tensors whose names begin so, and fetch
+//                   no others, with no checksums; says how many bytes arrived
+#include <ckptfs/checkpoint/tensor_names.h>
+#include <ckptfs/checkpoint/torch_file.h>
 
-#include "checkpoint/io/file_sink.h"
-#include "checkpoint/io/file_source.h"
-#include "checkpoint/torch_file/torch_file_reader.h"
-#include "checkpoint/torch_file/torch_file_writer.h"
-#include "common/executors.h"
-#include "unit/checkpoint/await.h"
+#include <algorithm>
+#include <cstdio>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
 
 namespace ckptfs {
 namespace {
 
-Result<void> Copy(const std::string& from, const std::string& to) {
-  ThreadPool strand("strand", 1);
-  ThreadPool pool("pool", 2);
-  TorchFileReadOptions options;
-  options.weights_only = false;
-  CKPTFS_ASSIGN_OR_RETURN(
-      std::unique_ptr<TorchFileReader> reader,
-      Await(strand, TorchFileReader::Open(
-                        std::make_unique<FileSource>(from, strand, pool),
-                        strand, pool, options, {})));
-  std::vector<TorchFileReader::Want> wants;
-  for (const TorchFileReader::Record& record : reader->records()) {
-    auto memory = std::make_shared<std::string>(record.storage->bytes, '\0');
-    record.storage->memory = std::as_writable_bytes(std::span(*memory));
-    record.storage->owner = memory;
-    wants.push_back(
-        {&record, 0, record.storage->bytes, record.storage->memory});
+struct Arguments {
+  std::vector<std::string> paths;
+  bool weights_only = false;
+  bool into = false;
+  std::optional<std::string> only;
+};
+
+std::optional<Arguments> Parse(int argc, char** argv) {
+  Arguments out;
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--weights-only") {
+      out.weights_only = true;
+    } else if (word == "--into") {
+      out.into = true;
+    } else if (word == "--only" && i + 1 < argc) {
+      out.only = argv[++i];
+    } else if (word.starts_with("--")) {
+      return std::nullopt;
+    } else {
+      out.paths.emplace_back(word);
+    }
   }
+  if (out.paths.size() != 2) return std::nullopt;
+  return out;
+}
+
+Result<Value> Load(Engine& engine, const Arguments& arguments) {
+  LoadOptions options;
+  options.weights_only = arguments.weights_only;
+  // Records that hold what was put there later have none that is right.
+  options.verify_crc = !arguments.only;
+  std::uint64_t fetched = 0;
+  if (arguments.only) {
+    options.filter = [prefix = *arguments.only](std::string_view name) {
+      return name.starts_with(prefix);
+    };
+    options.progress = [&fetched](std::uint64_t done, std::uint64_t) {
+      fetched = done;
+    };
+  }
+  CKPTFS_ASSIGN_OR_RETURN(
+      Value value, LoadTorchFile(engine, arguments.paths[0], options).Get());
+  if (arguments.only) {
+    Dict wanted;
+    CKPTFS_RETURN_IF_ERROR(
+        VisitTensors(value, [&](const std::string& name, TensorView& tensor) {
+          if (options.filter(name)) wanted.Assign(name, tensor);
+        }));
+    std::printf("fetched %llu\n", static_cast<unsigned long long>(fetched));
+    return Value(std::move(wanted));
+  }
+  if (!arguments.into) return value;
   CKPTFS_RETURN_IF_ERROR(
-      Await(strand, reader->Read(std::move(wants), nullptr, pool, {})));
+      VisitTensors(value, [](const std::string&, TensorView& tensor) {
+        const auto memory = tensor.storage->memory;
+        std::fill(memory.begin(), memory.end(), std::byte{0xAA});
+      }));
+  LoadIntoOptions into;
+  into.load = options;
   CKPTFS_ASSIGN_OR_RETURN(
-      TorchFileWriter writer,
-      TorchFileWriter::Plan(reader->value(), ZipArchiveName(to)));
-  CKPTFS_ASSIGN_OR_RETURN(
-      std::unique_ptr<FileSink> sink,
-      Await(strand, FileSink::Create(to, writer.file_bytes(), pool)));
-  CKPTFS_RETURN_IF_ERROR(Await(strand, writer.WriteTo(*sink, pool)));
-  return Await(strand, sink->Commit({}));
+      LoadReport report,
+      LoadTorchFileInto(engine, arguments.paths[0], value, into).Get());
+  return report.value;
+}
+
+Result<void> Copy(const Arguments& arguments) {
+  Engine engine;
+  CKPTFS_ASSIGN_OR_RETURN(const Value value, Load(engine, arguments));
+  return SaveTorchFile(engine, value, arguments.paths[1]).Get();
 }
 
 }  // namespace
 }  // namespace ckptfs
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    std::fprintf(stderr, "usage: %s IN OUT\n", argv[0]);
+  const auto arguments = ckptfs::Parse(argc, argv);
+  if (!arguments) {
+    std::fprintf(stderr,
+                 "usage: %s [--weights-only] [--into] [--only PREFIX] IN OUT\n",
+                 argv[0]);
     return 2;
   }
-  const ckptfs::Result<void> done = ckptfs::Copy(argv[1], argv[2]);
+  const ckptfs::Result<void> done = ckptfs::Copy(*arguments);
   if (done.has_value()) return 0;
   std::fprintf(stderr, "%s\n", done.error().ToString().c_str());
   return 1;

@@ -19,7 +19,8 @@ namespace ckptfs {
 //
 // A tensor that is reached by two paths is visited under both names. Two paths
 // that read the same give the same name twice. kTooLarge: more than 4 million
-// visits, which only a value made to that end has.
+// visits, or names of more than 512 MiB together, which only a value made to
+// that end has.
 Result<void> VisitTensors(
     const Value& value,
     const std::function<void(const std::string& name, TensorView& tensor)>& fn);

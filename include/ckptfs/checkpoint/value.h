@@ -148,7 +148,8 @@ class Dict {
   Value* Find(std::string_view key);
   const Value* Find(std::string_view key) const;
   // Replaces the value of an equal key (None, bool, int, float, str, bytes,
-  // tuples of these), else appends; keys of other kinds are always appended.
+  // tuples of up to 64 of these), else appends; keys of other kinds are always
+  // appended, as is NaN. Constant time, on average, whoever chose the keys.
   void Assign(Value key, Value value);
   void Clear();
   // False if it was not there. Linear in size().
@@ -164,7 +165,7 @@ class Dict {
   Type type_ = Type::kDict;
   std::vector<Item> items_;
   // Hash of a key -> its positions. INVARIANT: empty, or holds every key that
-  // has a hash; not empty once there are more than a few items.
+  // has a hash; not empty once such a key was added to more than a few items.
   std::unordered_multimap<std::size_t, std::size_t> index_;
 };
 

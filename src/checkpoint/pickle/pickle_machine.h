@@ -10,9 +10,9 @@
 #include <cstdint>
 #include <cstdio>
 #include <iterator>
+#include <map>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -27,7 +27,8 @@ inline tl::unexpected<Error> BadPickle(const std::string& why) {
 }
 
 // Picklers number what they memoize from 0; anything else goes to a map, so
-// that one large number does not cost memory.
+// that one large number does not cost memory. An ordered one: of a hash, a file
+// could choose the collisions.
 class PickleMemo {
  public:
   explicit PickleMemo(std::uint32_t limit) : limit_(limit) {}
@@ -53,7 +54,7 @@ class PickleMemo {
  private:
   const std::uint32_t limit_;
   std::vector<Value> dense_;
-  std::unordered_map<std::uint64_t, Value> sparse_;
+  std::map<std::uint64_t, Value> sparse_;
 };
 
 // For one read.
@@ -100,6 +101,9 @@ class PickleMachine {
     return out;
   }
   Result<std::uint64_t> Little(std::size_t n) {
+    if (n == 1 && at_ < data_.size()) {
+      return std::to_integer<std::uint64_t>(data_[at_++]);
+    }
     CKPTFS_ASSIGN_OR_RETURN(const auto bytes, Take(n));
     std::uint64_t value = 0;
     for (std::size_t i = n; i-- > 0;) {

@@ -1,7 +1,7 @@
 #include "checkpoint/pickle/pickle_reader.h"
 
+#include <set>
 #include <string>
-#include <unordered_set>
 #include <utility>
 
 #include "checkpoint/pickle/pickle_machine.h"
@@ -22,7 +22,7 @@ class GlobalScan final : public PickleHandler {
   std::vector<Global> seen;
 
  private:
-  std::unordered_set<std::string> names_;
+  std::set<std::string> names_;
 };
 
 }  // namespace

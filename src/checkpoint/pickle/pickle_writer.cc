@@ -75,6 +75,7 @@ class Writer {
   void Int(std::int64_t value);
   Result<void> String(const std::string& text);
   Result<void> Name(const std::string& module, const std::string& name);
+  Result<void> ClassName(const Global& global);
   Result<void> BytesOf(const std::string& data);
   // Opens with MARK where more than three; `Tuple` closes.
   Result<void> TupleOf(const std::vector<Value>& items);
@@ -96,7 +97,7 @@ class Writer {
     return BytesOf(value->data);
   }
   Result<void> operator()(const std::shared_ptr<const Global>& value) {
-    return Name(value->module, value->name);
+    return ClassName(*value);
   }
   Result<void> operator()(
       const std::shared_ptr<const StorageReference>& value) {
@@ -117,6 +118,7 @@ class Writer {
   std::uint32_t next_memo_ = 0;
   std::unordered_map<const void*, std::uint32_t> objects_;
   std::unordered_map<std::string, std::uint32_t> strings_;
+  std::unordered_map<std::string, std::uint32_t> bytes_;
   std::unordered_map<std::string, std::uint32_t> names_;
   std::unordered_map<const Storage*, DType> dtypes_;
   // In the memo, and not complete yet.
@@ -231,7 +233,22 @@ Result<void> Writer::Name(const std::string& module, const std::string& name) {
   return {};
 }
 
+// A class that a value names.
+Result<void> Writer::ClassName(const Global& global) {
+  // Protocol 2 knows the modules of Python 2, and these mean others there.
+  if (global.module == "__builtin__" || global.module == "copy_reg") {
+    return Fail(ErrorCode::kUnsupported,
+                "a class of a module that is named " + global.module);
+  }
+  return Name(global.module, global.name);
+}
+
 Result<void> Writer::BytesOf(const std::string& data) {
+  const auto known = bytes_.find(data);
+  if (known != bytes_.end()) {
+    GetMemo(known->second);
+    return {};
+  }
   std::string text;  // latin-1 as UTF-8
   for (const unsigned char c : data) {
     if (c < 0x80) {
@@ -246,6 +263,10 @@ Result<void> Writer::BytesOf(const std::string& data) {
   CKPTFS_RETURN_IF_ERROR(String("latin1"));
   Op(PickleOp::kTuple2);
   Op(PickleOp::kReduce);
+  // As for strs: equal ones are one. Made anew each time, a long one would cost
+  // the reader its length with a few bytes of pickle.
+  bytes_[data] = next_memo_;
+  PutMemo(next_memo_++);
   return {};
 }
 
@@ -363,7 +384,7 @@ Result<void> Writer::operator()(const std::shared_ptr<Object>& value) {
                     value->callable.name +
                     " that protocol 2 of pickle cannot carry");
   }
-  CKPTFS_RETURN_IF_ERROR(Name(value->callable.module, value->callable.name));
+  CKPTFS_RETURN_IF_ERROR(ClassName(value->callable));
   CKPTFS_RETURN_IF_ERROR(TupleOf(value->args));
   Op(value->made == Object::Made::kNew ? PickleOp::kNewObj : PickleOp::kReduce);
   Remember(value.get());
@@ -380,14 +401,24 @@ Result<void> Writer::operator()(const std::shared_ptr<Object>& value) {
 
 // A persistent id: ('storage', class, key, location, numel).
 Result<void> Writer::StorageId(const StorageReference& value) {
-  const std::optional<DType> dtype = DTypeFromStorageClass(value.type.name);
-  const std::uint64_t element = dtype ? SizeOf(*dtype) : 1;
+  const DType dtype =
+      DTypeFromStorageClass(value.type.name).value_or(DType::kUInt8);
+  // torch.load makes one storage, of one type, of all that name its key; to it
+  // UntypedStorage is one of uint8 (torch/serialization.py, persistent_id).
+  const auto [first, added] = dtypes_.emplace(value.storage.get(), dtype);
+  if (!added && first->second != dtype) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "two tensors view one storage as " +
+                    std::string(InfoOf(first->second).torch_name) + " and " +
+                    std::string(InfoOf(dtype).torch_name) +
+                    ", which torch cannot load; clone one of them");
+  }
   Op(PickleOp::kMark);
   CKPTFS_RETURN_IF_ERROR(String("storage"));
   CKPTFS_RETURN_IF_ERROR(Name(value.type.module, value.type.name));
   CKPTFS_RETURN_IF_ERROR(String(storages_.KeyOf(value.storage)));
   CKPTFS_RETURN_IF_ERROR(String(value.storage->location));
-  Int(static_cast<std::int64_t>(value.storage->bytes / element));
+  Int(static_cast<std::int64_t>(value.storage->bytes / SizeOf(dtype)));
   Op(PickleOp::kTuple);
   Op(PickleOp::kBinPersId);
   return {};
@@ -400,18 +431,6 @@ Result<void> Writer::operator()(const std::shared_ptr<TensorView>& value) {
   CKPTFS_RETURN_IF_ERROR(CheckBounds(tensor));
   const DTypeInfo& info = InfoOf(tensor.dtype);
   const bool typed = !info.storage_class.empty();
-  // torch.load makes one storage, of one type, of all that name its key.
-  if (typed) {
-    const auto [first, added] =
-        dtypes_.emplace(tensor.storage.get(), tensor.dtype);
-    if (!added && first->second != tensor.dtype) {
-      return Fail(ErrorCode::kInvalidArgument,
-                  "two tensors view one storage as " +
-                      std::string(InfoOf(first->second).torch_name) + " and " +
-                      std::string(info.torch_name) +
-                      ", which torch cannot load; clone one of them");
-    }
-  }
   CKPTFS_RETURN_IF_ERROR(Name(
       "torch._utils", typed ? "_rebuild_tensor_v2" : "_rebuild_tensor_v3"));
   Op(PickleOp::kMark);

@@ -76,6 +76,7 @@ Result<void> ValueGraph::Release(const Value& root, std::uint32_t max_depth) {
     std::uint32_t below = 0;
   };
   std::vector<Frame> stack = {{&root}};
+  depths.reserve(containers_.size());
   depths[Identity(root)] = 0;
   while (!stack.empty()) {
     Frame& top = stack.back();

@@ -9,23 +9,30 @@ namespace ckptfs {
 namespace {
 
 constexpr std::uint64_t kMaxVisits = 4ull << 20;
+// Of all names together; those of kMaxVisits usual ones.
+constexpr std::uint64_t kMaxNameBytes = 512ull << 20;
 
-std::string KeyText(const Value& key) {
-  if (const std::string* text = key.AsString()) return *text;
-  if (const std::optional<std::int64_t> number = key.AsInt()) {
-    return std::to_string(*number);
-  }
-  if (const Bytes* bytes = key.AsBytes()) return bytes->data;
-  // A tuple of names, as DCP's planner makes them.
-  if (const Tuple* tuple = key.AsTuple()) {
-    std::string text;
+// Appends until `name` is longer than `limit`: a key may be a tuple of tuples
+// that stand for more text than there is memory.
+void AppendKey(const Value& key, std::uint64_t limit, std::string& name) {
+  if (name.size() > limit) return;
+  if (const std::string* text = key.AsString()) {
+    name += *text;
+  } else if (const std::optional<std::int64_t> number = key.AsInt()) {
+    name += std::to_string(*number);
+  } else if (const Bytes* bytes = key.AsBytes()) {
+    name += bytes->data;
+  } else if (const Tuple* tuple = key.AsTuple()) {
+    // A tuple of names, as DCP's planner makes them.
+    const std::size_t begin = name.size();
     for (const Value& item : tuple->items) {
-      if (!text.empty()) text += '.';
-      text += KeyText(item);
+      if (name.size() > limit) return;
+      if (name.size() > begin) name += '.';
+      AppendKey(item, limit, name);
     }
-    return text;
+  } else {
+    name += key.TypeName();
   }
-  return key.TypeName();
 }
 
 const void* Identity(const Value& value) {
@@ -44,28 +51,37 @@ Result<void> TensorWalk::Walk(const Value& value) {
   return {};
 }
 
-Result<bool> TensorWalk::VisitNamed(std::string_view part, const Value& value) {
-  const std::size_t before = name_.size();
-  if (!name_.empty()) name_ += '.';
-  name_ += part;
-  Result<bool> any = Visit(value);
-  name_.resize(before);
-  return any;
+Result<std::string> TensorWalk::Name() {
+  std::string name;
+  for (const Step& step : path_) {
+    if (!name.empty()) name += '.';
+    if (step.key == nullptr) {
+      name += std::to_string(step.position);
+    } else {
+      AppendKey(*step.key, kMaxNameBytes, name);
+    }
+    if (name.size() > kMaxNameBytes) break;
+  }
+  name_bytes_ += name.size();
+  if (++visits_ > kMaxVisits || name_bytes_ > kMaxNameBytes) {
+    const std::string where = name.substr(0, 200);
+    return Fail(ErrorCode::kTooLarge,
+                "more than " + std::to_string(kMaxVisits) +
+                    " paths lead to tensors, or their names have more than " +
+                    std::to_string(kMaxNameBytes) + " bytes; at " + where);
+  }
+  return name;
 }
 
 Result<bool> TensorWalk::Visit(const Value& value) {
   TensorView* const tensor = TensorIn(value);
   const StorageReference* const bare = value.AsStorage();
   if (tensor != nullptr || bare != nullptr) {
-    if (++visits_ > kMaxVisits) {
-      return Fail(ErrorCode::kTooLarge,
-                  "more than " + std::to_string(kMaxVisits) +
-                      " paths lead to tensors; at " + name_);
-    }
+    CKPTFS_ASSIGN_OR_RETURN(const std::string name, Name());
     if (tensor != nullptr) {
-      visitor_.Tensor(name_, *tensor);
+      visitor_.Tensor(name, *tensor);
     } else {
-      visitor_.Bare(name_, bare->storage);
+      visitor_.Bare(name, bare->storage);
     }
     return true;
   }
@@ -76,42 +92,41 @@ Result<bool> TensorWalk::Visit(const Value& value) {
   return any;
 }
 
-Result<bool> TensorWalk::VisitParts(const Value& value) {
+Result<bool> TensorWalk::VisitItems(const std::vector<Value>& items) {
   bool any = false;
-  const auto visit_items =
-      [&](const std::vector<Value>& items) -> Result<void> {
-    for (std::size_t i = 0; i < items.size(); ++i) {
-      CKPTFS_ASSIGN_OR_RETURN(const bool found,
-                              VisitNamed(std::to_string(i), items[i]));
-      any |= found;
-    }
-    return {};
-  };
-  const auto visit_pairs =
-      [&](const std::vector<Dict::Item>& items) -> Result<void> {
-    for (const auto& [key, item] : items) {
-      CKPTFS_ASSIGN_OR_RETURN(const bool found, VisitNamed(KeyText(key), item));
-      any |= found;
-    }
-    return {};
-  };
-  if (const List* list = value.AsList()) {
-    CKPTFS_RETURN_IF_ERROR(visit_items(list->items));
-  } else if (const Tuple* tuple = value.AsTuple()) {
-    CKPTFS_RETURN_IF_ERROR(visit_items(tuple->items));
-  } else if (const Set* set = value.AsSet()) {
-    CKPTFS_RETURN_IF_ERROR(visit_items(set->items));
-  } else if (const Dict* dict = value.AsDict()) {
-    CKPTFS_RETURN_IF_ERROR(visit_pairs(dict->items()));
-  } else if (const Object* object = value.AsObject()) {
-    CKPTFS_RETURN_IF_ERROR(visit_items(object->args));
-    CKPTFS_ASSIGN_OR_RETURN(const bool in_keywords, Visit(object->kwargs));
-    CKPTFS_ASSIGN_OR_RETURN(const bool in_state, Visit(object->state));
-    any |= in_keywords || in_state;
-    CKPTFS_RETURN_IF_ERROR(visit_items(object->list_items));
-    CKPTFS_RETURN_IF_ERROR(visit_pairs(object->dict_items));
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    path_.push_back({nullptr, i});
+    CKPTFS_ASSIGN_OR_RETURN(const bool found, Visit(items[i]));
+    path_.pop_back();
+    any |= found;
   }
   return any;
+}
+
+Result<bool> TensorWalk::VisitPairs(const std::vector<Dict::Item>& items) {
+  bool any = false;
+  for (const auto& [key, item] : items) {
+    path_.push_back({&key, 0});
+    CKPTFS_ASSIGN_OR_RETURN(const bool found, Visit(item));
+    path_.pop_back();
+    any |= found;
+  }
+  return any;
+}
+
+Result<bool> TensorWalk::VisitParts(const Value& value) {
+  if (const List* list = value.AsList()) return VisitItems(list->items);
+  if (const Tuple* tuple = value.AsTuple()) return VisitItems(tuple->items);
+  if (const Set* set = value.AsSet()) return VisitItems(set->items);
+  if (const Dict* dict = value.AsDict()) return VisitPairs(dict->items());
+  const Object* object = value.AsObject();
+  if (object == nullptr) return false;
+  CKPTFS_ASSIGN_OR_RETURN(const bool in_args, VisitItems(object->args));
+  CKPTFS_ASSIGN_OR_RETURN(const bool in_keywords, Visit(object->kwargs));
+  CKPTFS_ASSIGN_OR_RETURN(const bool in_state, Visit(object->state));
+  CKPTFS_ASSIGN_OR_RETURN(const bool in_list, VisitItems(object->list_items));
+  CKPTFS_ASSIGN_OR_RETURN(const bool in_dict, VisitPairs(object->dict_items));
+  return in_args || in_keywords || in_state || in_list || in_dict;
 }
 
 Result<void> VisitTensors(const Value& value,

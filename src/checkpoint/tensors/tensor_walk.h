@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <unordered_set>
+#include <vector>
 
 namespace ckptfs {
 
@@ -26,18 +27,30 @@ class TensorWalk {
  public:
   explicit TensorWalk(TensorVisitor& visitor) : visitor_(visitor) {}
 
-  // Once. REQUIRES: `value` does not contain itself. kTooLarge: too many paths.
+  // Once. REQUIRES: `value` does not contain itself. kTooLarge: too many paths,
+  // or names that are too long taken together.
   Result<void> Walk(const Value& value);
 
  private:
   // Whether anything was visited below.
   Result<bool> Visit(const Value& value);
-  Result<bool> VisitNamed(std::string_view part, const Value& value);
+  Result<bool> VisitItems(const std::vector<Value>& items);
+  Result<bool> VisitPairs(const std::vector<Dict::Item>& items);
   Result<bool> VisitParts(const Value& value);
+  Result<std::string> Name();
+
+  // A step of the path: by a key, or else to a position.
+  struct Step {
+    const Value* key;
+    std::size_t position;
+  };
 
   TensorVisitor& visitor_;
-  std::string name_;
+  // Names are put together only where they are needed: keys may be long, and
+  // lead to nothing.
+  std::vector<Step> path_;
   std::uint64_t visits_ = 0;
+  std::uint64_t name_bytes_ = 0;
   // Containers without tensors, which are entered once however many paths lead
   // to them.
   std::unordered_set<const void*> barren_;

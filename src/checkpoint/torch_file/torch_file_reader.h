@@ -31,10 +31,6 @@ struct TorchFileReadOptions {
   PickleLimits limits;
   // A data.pkl beyond this is refused: kTooLarge.
   std::uint64_t max_pickle_bytes = 1ull << 30;
-  // What is fetched first and last, whether or not it is needed: the pickle and
-  // the directory of most files. At least 4 KiB.
-  std::uint64_t head_bytes = 1ull << 20;
-  std::uint64_t tail_bytes = 256ull << 10;
   // Lists the globals of the pickle besides: globals().
   bool scan_globals = false;
   // What is fetched first and last, needed or not. At least 4 KiB.

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <unordered_set>
 
 #include "checkpoint/zip/zip_fields.h"
 
@@ -187,12 +186,16 @@ Result<std::vector<ZipEntry>> ParseZipDirectory(
   }
   if (in.left() != 0) return Bad("bytes behind the last entry of the zip");
   std::vector<const ZipEntry*> by_offset;
-  std::unordered_set<std::string_view> names;
+  std::vector<std::string_view> names;
   for (const ZipEntry& entry : entries) {
     by_offset.push_back(&entry);
-    if (!names.insert(entry.name).second) {
-      return Bad("two records are named \"" + entry.name + "\"");
-    }
+    names.push_back(entry.name);
+  }
+  // Sorted rather than hashed: a file could choose names that collide.
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice != names.end()) {
+    return Bad("two records are named \"" + std::string(*twice) + "\"");
   }
   std::sort(by_offset.begin(), by_offset.end(),
             [](const ZipEntry* a, const ZipEntry* b) {

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "checkpoint/io/opened_file.h"
@@ -61,7 +61,8 @@ class ZipReader {
   std::string tail_;  // the last bytes of a file beyond the head
   std::uint64_t directory_offset_ = 0;
   std::vector<ZipEntry> entries_;
-  std::unordered_map<std::string_view, std::size_t> by_name_;
+  // Ordered: of a hash, a file could choose the collisions.
+  std::map<std::string_view, std::size_t> by_name_;
 };
 
 }  // namespace ckptfs

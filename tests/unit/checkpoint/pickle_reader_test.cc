@@ -172,6 +172,19 @@ TEST(PickleReader, RepeatedArgumentsStaySmall) {
   EXPECT_TRUE(Read("(" + text + "t.").has_value());
 }
 
+// Memo numbers that fall together in a hash table would take minutes.
+TEST(PickleReader, MemoNumbersCannotCollide) {
+  std::string pickle = "N";
+  // A number of buckets of libstdc++'s tables, times anything.
+  constexpr std::uint32_t kBuckets = 62233;
+  for (std::uint32_t i = 1; i < (1u << 16); ++i) {
+    const std::uint32_t index = i * kBuckets;
+    pickle += 'r';
+    pickle.append(reinterpret_cast<const char*>(&index), sizeof index);
+  }
+  EXPECT_TRUE(Read(pickle + ".").has_value());
+}
+
 TEST(PickleReader, LosesNothingUnseen) {
   // A later value of an equal key replaces the first.
   const auto dict = Read("}(K\x01K\x02K\x01K\x03u.");
