@@ -162,3 +162,24 @@ def test_an_error_inside_a_success(server, make_mount, size):
         (mount.path / "model.pt").write_bytes(bytes(size))
     server.control("clear")
     assert mount.bucket.read("model.pt") == OLD
+
+
+def test_copy_for_readers_of_a_version_that_is_gone(server, make_mount):
+    """Another client replaces the object while it is copied for its readers:
+    the copy is of no use, and is not left. [S-05]"""
+    mount = make_mount(server=server)
+    path = mount.path / "model.pt"
+    # In parts: the ETag of such an object is not that of its copy, and the
+    # source is looked at once more.
+    path.write_bytes(bytes(20 * MIB))
+    fd = os.open(path, os.O_RDONLY)
+    server.control("fault?op=HeadObject&action=hold&when=before")
+    with ThreadPoolExecutor(1) as pool:
+        unlinking = pool.submit(os.unlink, path)
+        server.control("wait-held?count=1", post=False)
+        assert len(mount.bucket.keys()) == 2  # the copy is made already
+        mount.bucket.write("model.pt", b"another")
+        server.control("release")
+        unlinking.result(60)
+    os.close(fd)
+    wait_until(lambda: mount.bucket.keys() == [], "nothing is left")
