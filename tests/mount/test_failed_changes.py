@@ -183,3 +183,28 @@ def test_copy_for_readers_of_a_version_that_is_gone(server, make_mount):
         unlinking.result(60)
     os.close(fd)
     wait_until(lambda: mount.bucket.keys() == [], "nothing is left")
+
+
+@pytest.mark.parametrize("change", ["cut", "unlink"])
+def test_given_up_while_the_upload_is_created(server, make_mount, change):
+    """The server creates the upload when nobody wants it any more. [S-05]"""
+    mount = make_mount(server=server)
+    path = mount.path / "model.pt"
+    server.control("fault?op=CreateMultipartUpload&action=hold&when=before")
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    for _ in range(20):
+        os.write(fd, bytes(MIB))
+    server.control("wait-held?count=1", post=False)
+    with ThreadPoolExecutor(1) as pool:
+        if change == "cut":
+            giving_up = pool.submit(os.ftruncate, fd, 0)
+        else:
+            giving_up = pool.submit(os.unlink, path)
+            giving_up.result(60)
+        server.control("release")
+        giving_up.result(60)
+    os.close(fd)
+    created = [e for e in server.log() if e["op"] == "CreateMultipartUpload"]
+    assert len(created) == 1
+    wait_until(lambda: not mount.bucket.uploads(), "no upload is left")
+    assert mount.bucket.keys() == (["model.pt"] if change == "cut" else [])
