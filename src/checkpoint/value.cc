@@ -162,6 +162,14 @@ Dict* Value::AsDict() const { return Shared<Dict>(v_); }
 Object* Value::AsObject() const { return Shared<Object>(v_); }
 TensorView* Value::AsTensor() const { return Shared<TensorView>(v_); }
 
+const void* Value::container() const {
+  if (const List* list = AsList()) return list;
+  if (const Tuple* tuple = AsTuple()) return tuple;
+  if (const Set* set = AsSet()) return set;
+  if (const Dict* dict = AsDict()) return dict;
+  return AsObject();
+}
+
 std::string Value::TypeName() const {
   struct Name {
     std::string operator()(std::monostate) const { return "NoneType"; }

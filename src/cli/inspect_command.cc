@@ -69,22 +69,38 @@ bool Print(const std::string& text) {
   return written;
 }
 
+// What `look` (InspectFile, VerifyFile) finds; what is wrong is printed, and
+// the error is the exit code.
+template <typename Report>
+tl::expected<Report, ExitCode> Look(
+    const StoreArguments& store, const std::string& path,
+    Task<Result<Report>> (*look)(internal::EngineRuntime&, std::string,
+                                 std::stop_token)) {
+  const Result<void> logging = InitLogging(LogLevel::kWarning, "");
+  if (!logging) {
+    return tl::unexpected(Failed(logging.error(), ExitCode::kOther));
+  }
+  Engine engine(EngineOptionsOf(store));
+  internal::EngineRuntime& runtime = engine.runtime();
+  const Result<void> reached = CheckReached(runtime, path);
+  if (!reached) {
+    return tl::unexpected(
+        Failed(reached.error(), ExitCodeForStoreError(reached.error())));
+  }
+  Result<Report> report =
+      runtime.Start<Report>(look(runtime, path, std::stop_token())).Get();
+  if (!report) {
+    return tl::unexpected(
+        Failed(report.error(), ExitCodeForFileError(report.error())));
+  }
+  return *std::move(report);
+}
+
 }  // namespace
 
 ExitCode RunInspect(const InspectOptions& options) {
-  const Result<void> logging = InitLogging(LogLevel::kWarning, "");
-  if (!logging) return Failed(logging.error(), ExitCode::kOther);
-  Engine engine(EngineOptionsOf(options));
-  internal::EngineRuntime& runtime = engine.runtime();
-  const Result<void> reached = CheckReached(runtime, options.path);
-  if (!reached) {
-    return Failed(reached.error(), ExitCodeForStoreError(reached.error()));
-  }
-  const Result<FileSummary> summary =
-      runtime.Start<FileSummary>(InspectFile(runtime, options.path, {})).Get();
-  if (!summary) {
-    return Failed(summary.error(), ExitCodeForFileError(summary.error()));
-  }
+  const auto summary = Look(options, options.path, &InspectFile);
+  if (!summary) return summary.error();
   if (!Print(options.json ? SummaryJson(*summary) : SummaryText(*summary))) {
     return ExitCode::kOther;
   }
@@ -93,19 +109,8 @@ ExitCode RunInspect(const InspectOptions& options) {
 }
 
 ExitCode RunVerify(const VerifyOptions& options) {
-  const Result<void> logging = InitLogging(LogLevel::kWarning, "");
-  if (!logging) return Failed(logging.error(), ExitCode::kOther);
-  Engine engine(EngineOptionsOf(options));
-  internal::EngineRuntime& runtime = engine.runtime();
-  const Result<void> reached = CheckReached(runtime, options.path);
-  if (!reached) {
-    return Failed(reached.error(), ExitCodeForStoreError(reached.error()));
-  }
-  const Result<VerifyReport> report =
-      runtime.Start<VerifyReport>(VerifyFile(runtime, options.path, {})).Get();
-  if (!report) {
-    return Failed(report.error(), ExitCodeForFileError(report.error()));
-  }
+  const auto report = Look(options, options.path, &VerifyFile);
+  if (!report) return report.error();
   if (!Print(VerifyText(*report))) return ExitCode::kOther;
   return report->damage_count == 0 ? ExitCode::kSuccess : ExitCode::kDamaged;
 }

@@ -8,12 +8,8 @@ namespace ckptfs {
 namespace {
 
 const void* Identity(const Value& value) {
-  if (const List* list = value.AsList()) return list;
-  if (const Tuple* tuple = value.AsTuple()) return tuple;
-  if (const Set* set = value.AsSet()) return set;
-  if (const Dict* dict = value.AsDict()) return dict;
   if (const TensorView* tensor = value.AsTensor()) return tensor;
-  return value.AsObject();
+  return value.container();
 }
 
 }  // namespace

@@ -112,6 +112,9 @@ class Value {
   Dict* AsDict() const;
   Object* AsObject() const;
   TensorView* AsTensor() const;
+  // The address that tells containers apart (list, tuple, set, dict, Object),
+  // as Python's `is`; nullptr: a value of another kind.
+  const void* container() const;
 
   // "dict", "str", "collections.OrderedDict", "torch.Tensor", ...
   std::string TypeName() const;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "checkpoint/io/run_on.h"
+#include "checkpoint/io/string_destination.h"
 #include "checkpoint/tensors/host_memory.h"
 #include "checkpoint/tensors/tensor_copy.h"
 #include "checkpoint/torch_file/load_plan.h"
@@ -25,13 +26,6 @@ constexpr std::uint64_t kMaxGap = 8192;
 constexpr std::uint64_t kMaxRun = 64ull << 20;
 constexpr std::uint64_t kMaxFetched = 8ull << 20;
 constexpr std::size_t kInFlight = 16;
-
-Destination Into(const std::shared_ptr<std::string>& buffer) {
-  Destination destination;
-  destination.segments = {std::as_writable_bytes(std::span(*buffer))};
-  destination.owner = buffer;
-  return destination;
-}
 
 }  // namespace
 
@@ -110,7 +104,7 @@ Task<Result<void>> DataFileReader::FetchEnds() {
   const bool at_start = first.begin == 0 && first.end > 0;
   auto buffer =
       std::make_shared<std::string>(at_start ? first.end : kEndBytes, '\0');
-  Destination into = Into(buffer);
+  Destination into = IntoString(buffer);
   Result<std::uint64_t> size = co_await file_->Open(std::move(into), stop_);
   CKPTFS_CO_RETURN_IF_ERROR(size);
   for (const Want& want : wants_) {
@@ -135,7 +129,7 @@ Task<Result<void>> DataFileReader::FetchEnds() {
 
 Task<Result<void>> DataFileReader::FetchRange(Range range) {
   auto buffer = std::make_shared<std::string>(range.end - range.begin, '\0');
-  Destination into = Into(buffer);
+  Destination into = IntoString(buffer);
   if (!fetched_.CopyTo(range.begin, into)) {
     Result<void> read =
         co_await file_->Read(range.begin, std::move(into), stop_);

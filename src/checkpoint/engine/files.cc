@@ -16,6 +16,7 @@
 #include "checkpoint/io/object_sink.h"
 #include "checkpoint/io/object_source.h"
 #include "checkpoint/io/run_on.h"
+#include "checkpoint/io/string_destination.h"
 #include "common/log.h"
 #include "transfer/object_writer.h"
 
@@ -268,9 +269,7 @@ Task<Result<std::string>> Files::GetAll(std::string path,
   constexpr std::uint64_t kFirstBytes = 1 << 20;
   const auto bytes =
       std::make_shared<std::string>(std::min(max_bytes, kFirstBytes), '\0');
-  Destination first;
-  first.owner = bytes;
-  first.segments.push_back(std::as_writable_bytes(std::span(*bytes)));
+  Destination first = IntoString(bytes);
   Result<std::uint64_t> size = co_await (*source)->Open(std::move(first), stop);
   CKPTFS_CO_RETURN_IF_ERROR(size);
   if (*size > max_bytes) {

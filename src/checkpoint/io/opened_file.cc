@@ -4,24 +4,17 @@
 #include <span>
 #include <utility>
 
+#include "checkpoint/io/string_destination.h"
+
 namespace ckptfs {
 
-namespace {
-
-Destination Into(const std::shared_ptr<std::string>& buffer) {
-  Destination destination;
-  destination.segments = {std::as_writable_bytes(std::span(*buffer))};
-  destination.owner = buffer;
-  return destination;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 Task<Result<OpenedFile>> OpenedFile::Open(std::unique_ptr<ByteSource> source,
                                           std::stop_token stop,
                                           std::uint64_t head_bytes) {
   auto head = std::make_shared<std::string>(head_bytes, '\0');
-  Destination into = Into(head);
+  Destination into = IntoString(head);
   Result<std::uint64_t> size =
       co_await source->Open(std::move(into), std::move(stop));
   CKPTFS_CO_RETURN_IF_ERROR(size);
@@ -34,7 +27,7 @@ Task<Result<std::string>> OpenedFile::Bytes(std::uint64_t offset,
                                             std::stop_token stop) {
   if (offset + bytes <= head_.size()) co_return head_.substr(offset, bytes);
   auto buffer = std::make_shared<std::string>(bytes, '\0');
-  Destination into = Into(buffer);
+  Destination into = IntoString(buffer);
   Result<void> read =
       co_await source_->Read(offset, std::move(into), std::move(stop));
   CKPTFS_CO_RETURN_IF_ERROR(read);

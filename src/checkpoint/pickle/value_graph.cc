@@ -8,16 +8,6 @@ namespace ckptfs {
 
 namespace {
 
-// The address that tells containers apart; nullptr: not a container.
-const void* Identity(const Value& value) {
-  if (const List* list = value.AsList()) return list;
-  if (const Tuple* tuple = value.AsTuple()) return tuple;
-  if (const Set* set = value.AsSet()) return set;
-  if (const Dict* dict = value.AsDict()) return dict;
-  if (const Object* object = value.AsObject()) return object;
-  return nullptr;
-}
-
 // Child `index` in some fixed order; nullptr behind the last.
 const Value* Child(const Value& value, std::size_t index) {
   const auto in = [&](const std::vector<Value>& items) {
@@ -63,11 +53,11 @@ ValueGraph::~ValueGraph() {
 }
 
 void ValueGraph::Add(const Value& value) {
-  if (Identity(value) != nullptr) containers_.push_back(value);
+  if (value.container() != nullptr) containers_.push_back(value);
 }
 
 Result<void> ValueGraph::Release(const Value& root, std::uint32_t max_depth) {
-  if (Identity(root) == nullptr) return {};
+  if (root.container() == nullptr) return {};
   // 0: being looked at; else the depth of what lies below, counting itself.
   std::unordered_map<const void*, std::uint32_t> depths;
   struct Frame {
@@ -77,20 +67,20 @@ Result<void> ValueGraph::Release(const Value& root, std::uint32_t max_depth) {
   };
   std::vector<Frame> stack = {{&root}};
   depths.reserve(containers_.size());
-  depths[Identity(root)] = 0;
+  depths[root.container()] = 0;
   while (!stack.empty()) {
     Frame& top = stack.back();
     const Value* child = Child(*top.value, top.next++);
     if (child == nullptr) {
       const std::uint32_t depth = top.below + 1;
-      depths[Identity(*top.value)] = depth;
+      depths[top.value->container()] = depth;
       stack.pop_back();
       if (!stack.empty()) {
         stack.back().below = std::max(stack.back().below, depth);
       }
       continue;
     }
-    const void* id = Identity(*child);
+    const void* id = child->container();
     if (id == nullptr) continue;
     const auto [known, added] = depths.emplace(id, 0);
     if (!added && known->second == 0) {
@@ -112,7 +102,7 @@ Result<void> ValueGraph::Release(const Value& root, std::uint32_t max_depth) {
   }
   // What the pickle made and did not use is emptied with this object.
   std::erase_if(containers_, [&depths](const Value& value) {
-    return depths.contains(Identity(value));
+    return depths.contains(value.container());
   });
   return {};
 }

@@ -34,7 +34,9 @@ class StorageSum final : public TensorVisitor {
 class Copier {
  public:
   Result<Value> Copy(const Value& value) {
-    const void* const id = Identity(value);
+    const void* const id = value.AsTensor() != nullptr
+                               ? static_cast<const void*>(value.AsTensor())
+                               : value.container();
     if (id == nullptr) {
       if (const StorageReference* bare = value.AsStorage()) {
         StorageReference copy = *bare;
@@ -51,15 +53,6 @@ class Copier {
   }
 
  private:
-  static const void* Identity(const Value& value) {
-    if (const List* list = value.AsList()) return list;
-    if (const Tuple* tuple = value.AsTuple()) return tuple;
-    if (const Set* set = value.AsSet()) return set;
-    if (const Dict* dict = value.AsDict()) return dict;
-    if (const TensorView* tensor = value.AsTensor()) return tensor;
-    return value.AsObject();
-  }
-
   Result<std::shared_ptr<Storage>> CopyStorage(
       const std::shared_ptr<Storage>& storage) {
     std::shared_ptr<Storage>& copy = storages_[storage.get()];

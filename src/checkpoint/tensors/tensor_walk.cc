@@ -35,14 +35,6 @@ void AppendKey(const Value& key, std::uint64_t limit, std::string& name) {
   }
 }
 
-const void* Identity(const Value& value) {
-  if (const List* list = value.AsList()) return list;
-  if (const Tuple* tuple = value.AsTuple()) return tuple;
-  if (const Set* set = value.AsSet()) return set;
-  if (const Dict* dict = value.AsDict()) return dict;
-  return value.AsObject();
-}
-
 }  // namespace
 
 Result<void> TensorWalk::Walk(const Value& value) {
@@ -85,7 +77,7 @@ Result<bool> TensorWalk::Visit(const Value& value) {
     }
     return true;
   }
-  const void* const id = Identity(value);
+  const void* const id = value.container();
   if (id == nullptr || barren_.contains(id)) return false;
   Result<bool> any = VisitParts(value);
   if (any && !*any) barren_.insert(id);
