@@ -122,6 +122,16 @@ def test_sparse_and_quantized(through_cpp):
     same(through_cpp(value), value)
 
 
+def test_lazy_views(through_cpp):
+    """Conjugated and negated without touching the memory; both bits."""
+    base = torch.tensor([1 + 1j, 2 - 3j])
+    value = {"conj": base.conj(), "plain": base,
+             "neg": torch.tensor([3 + 1j]).conj().imag}
+    loaded = through_cpp(value)
+    assert loaded["conj"].is_conj() and loaded["neg"].is_neg()
+    assert all(torch.equal(loaded[name], value[name]) for name in value)
+
+
 def test_opaque_objects(through_cpp):
     """Classes that nobody here knows come back as they were."""
     value = {"path": pathlib.PurePosixPath("a/b"),

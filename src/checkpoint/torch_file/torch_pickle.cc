@@ -119,6 +119,15 @@ Result<Value> TorchPickle::Reduce(const Global& callable,
   const std::size_t needed = v1 ? 4 : v2 ? 6 : 7;
   if (args.size() < needed)
     return Bad(callable.name + " with too few arguments");
+  // Bits that say how to look at the memory: lazily conjugated or negated
+  // (torch._utils.set_tensor_metadata). Carried through as they are, since a
+  // TensorView without them would have other values.
+  if (!v1 && args.size() > needed) {
+    const Dict* metadata = args[needed].AsDict();
+    if (metadata == nullptr ? !args[needed].is_none() : metadata->size() > 0) {
+      return PickleHandler::Reduce(callable, std::move(args));
+    }
+  }
   const StorageReference* storage = args[0].AsStorage();
   if (storage == nullptr)
     return Bad(callable.name + " of something else than a storage");
