@@ -221,6 +221,7 @@ def test_a_whole_file_is_whole(tmp_path, state):
 
 
 def test_damaged_records_are_named(tmp_path, state):
+    """[S-68]"""
     path = tmp_path / "last.ckpt"
     torch.save(state, path)
     body = bytearray(path.read_bytes())
@@ -290,7 +291,7 @@ def bucket(s3server):
 
 
 def test_in_s3_only_headers_and_tails_move(s3server, bucket, tmp_path):
-    """[S-63]"""
+    """[S-63] [S-68]"""
     env = s3server.environment()
     options = ("--endpoint-url", s3server.endpoint, "--region", "us-east-1")
     tensors = {f"layer.{i}": torch.randn(4, 1 << 20) for i in range(4)}

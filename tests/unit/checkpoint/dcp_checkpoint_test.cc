@@ -110,6 +110,7 @@ TEST_F(DcpCheckpoint, WhatWasSavedIsLoaded) {
   }
 }
 
+// [S-67]
 TEST_F(DcpCheckpoint, ASaveIsOneRequestAFileAndTheMetadataLast) {
   Save(State({{"a", NewTensor({100}, 1)}, {"epoch", 1}}));
   // Whether there is a checkpoint, its data, its metadata.
@@ -289,6 +290,7 @@ TEST_F(DcpCheckpoint, OneRanksErrorIsThatOfAll) {
   EXPECT_TRUE(Keys().empty());
 }
 
+// [S-67]
 TEST_F(DcpCheckpoint, WhatFailsLeavesNothing) {
   InProcessRanks all(2);
   Save(State({{"warm", 1}}), {}, "s3://bucket/other");
