@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Saves and loads of the checkpoint library against s3torchconnector's, on the
-same server in the same run.
+"""Saves and loads of the checkpoint library against s3torchconnector's
+(S3Checkpoint and its DCP classes), on the same server in the same run.
 
     make bench-checkpoint              the whole table, about 15 minutes
     checkpoint_bench.py --quick        small sizes, to see that it works
@@ -187,8 +187,9 @@ def main():
           "theirs  ratio     ours theirs\n"
           "                                         seconds           "
           "CPU-s/GiB            MiB over")
-    bench.near(["save", "load"])
-    bench.far(["save", "load"])
+    modes = ["save", "load", "dcp-save", "dcp-load"]
+    bench.near(modes)
+    bench.far(modes)
     bench.part()
     if bench.options.json:
         bench.options.json.write_text(json.dumps(bench.rows, indent=1))

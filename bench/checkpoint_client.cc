@@ -4,12 +4,15 @@
 //   checkpoint_client save URI --count 64 --tensor-kib 16384
 //   checkpoint_client load URI [--expect-mib N]
 //   checkpoint_client load-into URI --count 64 --tensor-kib 16384
-//   checkpoint_client load-part URI --count 64    the first of so many tensors
+//   checkpoint_client load-part URI               the first tensor alone
+//   checkpoint_client dcp-save FOLDER ...         the same as a distributed
+//   checkpoint_client dcp-load FOLDER ...         checkpoint, loaded in place
 //   options: --connections N (64), --rounds N (1)
 //
 // Endpoint and credentials come from the AWS_* variables. Prints for each round
 // the seconds, the CPU-seconds of this process, and by how many MiB its peak
 // memory exceeded the tensors.
+#include <ckptfs/checkpoint/dcp/checkpoint.h>
 #include <ckptfs/checkpoint/torch_file.h>
 #include <sys/resource.h>
 
@@ -119,11 +122,21 @@ class Meter {
 };
 
 void RunRound(Engine& engine, const Settings& settings, const Value& state) {
-  if (settings.mode == "save") {
+  if (settings.mode.ends_with("save")) {
     const Meter meter;
     const Result<void> saved =
-        SaveTorchFile(engine, state, settings.uri).Get();
+        settings.mode == "save"
+            ? SaveTorchFile(engine, state, settings.uri).Get()
+            : SaveDcp(engine, state, settings.uri).Get();
     if (!saved) Die(saved.error().ToString());
+    meter.Print(0);
+    return;
+  }
+  if (settings.mode == "dcp-load") {
+    const Meter meter;
+    const Result<DcpLoadReport> report =
+        LoadDcp(engine, settings.uri, state).Get();
+    if (!report) Die(report.error().ToString());
     meter.Print(0);
     return;
   }
@@ -149,7 +162,8 @@ void RunRound(Engine& engine, const Settings& settings, const Value& state) {
 Settings Parse(int argc, char** argv) {
   Settings settings;
   if (argc < 3 || argc % 2 == 0) {
-    Die("usage: checkpoint_client save|load|load-into|load-part URI [options]");
+    Die("usage: checkpoint_client save|load|load-into|load-part|dcp-save|"
+        "dcp-load URI [options]");
   }
   settings.mode = argv[1];
   settings.uri = argv[2];
@@ -178,7 +192,7 @@ void Run(const Settings& settings) {
   options.ranges_in_flight = settings.connections;
   Engine engine(options);
   Value state;
-  if (settings.mode == "save" || settings.mode == "load-into") {
+  if (settings.mode != "load" && settings.mode != "load-part") {
     state = MakeState(settings);
   }
   for (int i = 0; i < settings.rounds; ++i) RunRound(engine, settings, state);

@@ -9,7 +9,7 @@ Credentials are read from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
 AWS_SESSION_TOKEN, never from the command line.
 
 Exit status:
-  0  mounted (in the foreground: unmounted, nothing lost)
+  0  mounted (in the foreground: unmounted, no file unfinished)
   1  any other failure
   2  a wrong option or argument
   3  credentials, clock or permission
@@ -23,7 +23,7 @@ Waits until every file that is being written was published, or until the
 mount's --drain-timeout, and says what it waits for.
 
 Exit status:
-  0  unmounted, nothing lost
+  0  unmounted, and no file was unfinished then
   2  a wrong option or argument
   6  not a mount of ckptfs, or its daemon does not answer
   7  files were lost: they are named, and were not published)";
