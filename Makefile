@@ -8,7 +8,8 @@
 #   make bench     speed, CPU and memory against our own client without FUSE
 #   make bench-checkpoint
 #                  saves and loads of the library against s3torchconnector's
-#   make install   to PREFIX (default /usr/local), below DESTDIR
+#   make install   program and library to PREFIX (default /usr/local), below
+#                  DESTDIR; libckptfs_torch too where libtorch is (make venv)
 #   make clean     removes what was built; keeps the virtual environment
 
 # The first cmake in PATH may be another one, too old or too new for the

@@ -1,6 +1,7 @@
 // Engine: what every save and load runs on: threads, connections, defaults.
 #pragma once
 
+#include <ckptfs/export.h>
 #include <ckptfs/object_store.h>
 #include <ckptfs/result.h>
 
@@ -41,7 +42,7 @@ struct EngineOptions {
 // connections of each bucket that is named. A process that was forked off
 // starts its own on first use, and leaves those of its parent alone. Must
 // outlive what was made with it.
-class Engine {
+class CKPTFS_EXPORT Engine {
  public:
   explicit Engine(EngineOptions options = {});
   // Ends its threads. REQUIRES: no call that was given this engine is running.

@@ -3,6 +3,8 @@
 // Branch on code(), never on message().
 #pragma once
 
+#include <ckptfs/export.h>
+
 #include <memory>
 #include <string>
 #include <string_view>
@@ -38,11 +40,11 @@ enum class ErrorCode {
 };
 
 // The code's stable name, e.g. "NotFound".
-std::string_view ErrorCodeName(ErrorCode code);
+CKPTFS_EXPORT std::string_view ErrorCodeName(ErrorCode code);
 
 // Value type, cheap to copy (one int and one shared pointer to immutable
 // detail). Thread-safe as any value.
-class Error {
+class CKPTFS_EXPORT Error {
  public:
   struct Detail {
     std::string message;     // what failed, where, what to do

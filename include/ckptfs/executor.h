@@ -3,13 +3,14 @@
 // the thread that happened to finish the work.
 #pragma once
 
+#include <ckptfs/export.h>
 #include <ckptfs/unique_function.h>
 
 namespace ckptfs {
 
 // Implementations are thread-safe. Post never runs `fn` before it returns and
 // never blocks. An executor outlives what is posted to it.
-class Executor {
+class CKPTFS_EXPORT Executor {
  public:
   virtual ~Executor() = default;
   virtual void Post(UniqueFunction<void()> fn) = 0;

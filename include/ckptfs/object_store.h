@@ -10,6 +10,7 @@
 // Keys are byte strings of at most 1,024 bytes, relative to the bucket.
 #pragma once
 
+#include <ckptfs/export.h>
 #include <ckptfs/future.h>
 #include <ckptfs/result.h>
 
@@ -260,7 +261,7 @@ struct StoreCapabilities {
   bool upload_part_copy = true;
 };
 
-class ObjectStore {
+class CKPTFS_EXPORT ObjectStore {
  public:
   virtual ~ObjectStore() = default;
 
@@ -307,6 +308,7 @@ struct S3StoreOptions {
 // Opens a store on one bucket. Starts its threads; does not talk to the
 // server. Errors: kInvalidArgument (option and reason named),
 // kUnauthenticated (no credentials found, and where they were looked for).
-Result<std::unique_ptr<ObjectStore>> OpenS3Store(const S3StoreOptions& options);
+CKPTFS_EXPORT Result<std::unique_ptr<ObjectStore>> OpenS3Store(
+    const S3StoreOptions& options);
 
 }  // namespace ckptfs

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ckptfs/checkpoint/checkpoint_io.h>
+#include <ckptfs/export.h>
 
 #include <cstdint>
 #include <memory>
@@ -26,7 +27,7 @@ struct AsyncCheckpointOptions {
 // LoadCheckpoint and RemoveCheckpoint wait for the saves of their path that
 // were asked for before. Thread-safe. Not to be used in a process that was
 // forked off.
-class AsyncCheckpointIO final : public CheckpointIO {
+class CKPTFS_EXPORT AsyncCheckpointIO final : public CheckpointIO {
  public:
   explicit AsyncCheckpointIO(std::unique_ptr<CheckpointIO> inner,
                              AsyncCheckpointOptions options = {});

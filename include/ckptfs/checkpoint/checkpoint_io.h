@@ -5,6 +5,7 @@
 #include <ckptfs/checkpoint/options.h>
 #include <ckptfs/checkpoint/value.h>
 #include <ckptfs/engine.h>
+#include <ckptfs/export.h>
 #include <ckptfs/result.h>
 
 #include <memory>
@@ -25,7 +26,7 @@ struct CheckpointLoadOptions {
 
 // Calls block until they are done, and never throw. Implementations say how far
 // they are thread-safe.
-class CheckpointIO {
+class CKPTFS_EXPORT CheckpointIO {
  public:
   virtual ~CheckpointIO() = default;
 
@@ -61,6 +62,6 @@ class CheckpointIO {
 
 // Files of torch.save at any path that LoadTorchFile takes: s3://, plain files,
 // mounts of ckptfs. Thread-safe. The engine outlives it.
-std::unique_ptr<CheckpointIO> MakeCheckpointIO(Engine& engine);
+CKPTFS_EXPORT std::unique_ptr<CheckpointIO> MakeCheckpointIO(Engine& engine);
 
 }  // namespace ckptfs

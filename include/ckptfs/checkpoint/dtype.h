@@ -2,6 +2,8 @@
 // table for all of them.
 #pragma once
 
+#include <ckptfs/export.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -53,12 +55,13 @@ struct DTypeInfo {
   std::string_view safetensors_name;
 };
 
-const DTypeInfo& InfoOf(DType dtype);
+CKPTFS_EXPORT const DTypeInfo& InfoOf(DType dtype);
 inline std::size_t SizeOf(DType dtype) { return InfoOf(dtype).bytes; }
 
 // Nullopt: no such name.
-std::optional<DType> DTypeFromTorchName(std::string_view name);
-std::optional<DType> DTypeFromStorageClass(std::string_view name);
-std::optional<DType> DTypeFromSafetensorsName(std::string_view name);
+CKPTFS_EXPORT std::optional<DType> DTypeFromTorchName(std::string_view name);
+CKPTFS_EXPORT std::optional<DType> DTypeFromStorageClass(std::string_view name);
+CKPTFS_EXPORT std::optional<DType> DTypeFromSafetensorsName(
+    std::string_view name);
 
 }  // namespace ckptfs

@@ -14,6 +14,7 @@
 #include <ckptfs/checkpoint/options.h>
 #include <ckptfs/checkpoint/tensor_view.h>
 #include <ckptfs/engine.h>
+#include <ckptfs/export.h>
 #include <ckptfs/future.h>
 
 #include <map>
@@ -38,24 +39,26 @@ struct SafetensorsFile {
 // kInvalidArgument, with the name: a tensor that is not contiguous, as in
 // safetensors, or not loaded; a name that appears twice or is no UTF-8.
 // kUnsupported: a dtype that safetensors lacks (complex128, quantized ones).
-Future<void> SaveSafetensors(Engine& engine, SafetensorsFile file,
-                             std::string path, SaveOptions options = {});
+CKPTFS_EXPORT Future<void> SaveSafetensors(Engine& engine, SafetensorsFile file,
+                                           std::string path,
+                                           SaveOptions options = {});
 
 // Reads the header, mostly by the first request, then the bytes of the wanted
 // tensors, in parallel ranges straight into memory of their own; neighbours
 // travel in one range, and what the filter refuses is not fetched. In the order
 // of the file. Of LoadOptions, those about pickles and checksums mean nothing
 // here; map_location is asked with "cpu".
-Future<SafetensorsFile> LoadSafetensors(Engine& engine, std::string path,
-                                        LoadOptions options = {});
+CKPTFS_EXPORT Future<SafetensorsFile> LoadSafetensors(Engine& engine,
+                                                      std::string path,
+                                                      LoadOptions options = {});
 
 // Reads into the tensors of `into` (their storages loaded), which are matched
 // by name; contiguous ones are filled straight from the network. Names, dtypes
 // and shapes are compared first: on kInvalidArgument no tensor was touched.
 // After another error (the network's, a cancellation) tensors hold anything.
 // The report's value is a dict from name to tensor; metadata is not in it.
-Future<LoadReport> LoadSafetensorsInto(Engine& engine, std::string path,
-                                       std::map<std::string, TensorView> into,
-                                       LoadIntoOptions options = {});
+CKPTFS_EXPORT Future<LoadReport> LoadSafetensorsInto(
+    Engine& engine, std::string path, std::map<std::string, TensorView> into,
+    LoadIntoOptions options = {});
 
 }  // namespace ckptfs

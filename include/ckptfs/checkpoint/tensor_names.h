@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ckptfs/checkpoint/value.h>
+#include <ckptfs/export.h>
 #include <ckptfs/result.h>
 
 #include <functional>
@@ -21,7 +22,7 @@ namespace ckptfs {
 // that read the same give the same name twice. kTooLarge: more than 4 million
 // visits, or names of more than 512 MiB together, which only a value made to
 // that end has.
-Result<void> VisitTensors(
+CKPTFS_EXPORT Result<void> VisitTensors(
     const Value& value,
     const std::function<void(const std::string& name, TensorView& tensor)>& fn);
 

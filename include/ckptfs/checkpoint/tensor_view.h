@@ -2,6 +2,7 @@
 #pragma once
 
 #include <ckptfs/checkpoint/dtype.h>
+#include <ckptfs/export.h>
 #include <ckptfs/result.h>
 
 #include <cstddef>
@@ -29,7 +30,7 @@ struct Storage {
 };
 
 // Shape, strides and offset count elements, as in torch.
-struct TensorView {
+struct CKPTFS_EXPORT TensorView {
   DType dtype = DType::kFloat32;
   std::vector<std::int64_t> shape;
   std::vector<std::int64_t> strides;  // as many as dimensions
@@ -46,11 +47,11 @@ struct TensorView {
 };
 
 // Row-major strides.
-std::vector<std::int64_t> ContiguousStrides(
+CKPTFS_EXPORT std::vector<std::int64_t> ContiguousStrides(
     std::span<const std::int64_t> shape);
 
 // kInvalidArgument (with the reason) unless every element lies inside the
 // storage: sizes that are negative or overflow, an offset past the end.
-Result<void> CheckBounds(const TensorView& tensor);
+CKPTFS_EXPORT Result<void> CheckBounds(const TensorView& tensor);
 
 }  // namespace ckptfs

@@ -21,6 +21,7 @@
 #include <ckptfs/checkpoint/options.h>
 #include <ckptfs/checkpoint/value.h>
 #include <ckptfs/engine.h>
+#include <ckptfs/export.h>
 #include <ckptfs/future.h>
 
 #include <string>
@@ -32,22 +33,23 @@ namespace ckptfs {
 // last request was lost, so that the file is either the old or the new one).
 // The memory of the storages goes out uncopied: it must not change, nor any
 // container of `value`, until the result is there.
-Future<void> SaveTorchFile(Engine& engine, Value value, std::string path,
-                           SaveOptions options = {});
+CKPTFS_EXPORT Future<void> SaveTorchFile(Engine& engine, Value value,
+                                         std::string path,
+                                         SaveOptions options = {});
 
 // Reads the values, then the bytes of the tensors, in parallel ranges straight
 // into the memory of their storages. Tensors that share a storage in the file
 // share it here. Where a filter leaves out some tensors of a storage, the
 // others' storage holds only what lies between the first and the last wanted
 // byte.
-Future<Value> LoadTorchFile(Engine& engine, std::string path,
-                            LoadOptions options = {});
+CKPTFS_EXPORT Future<Value> LoadTorchFile(Engine& engine, std::string path,
+                                          LoadOptions options = {});
 
 // Reads into the tensors of `into` (their storages loaded), which are matched
 // by name; contiguous ones are filled straight from the network. Names, dtypes
 // and shapes are compared first: on kInvalidArgument no tensor was touched.
 // After another error (the network's, a cancellation) tensors hold anything.
-Future<LoadReport> LoadTorchFileInto(Engine& engine, std::string path,
-                                     Value into, LoadIntoOptions options = {});
+CKPTFS_EXPORT Future<LoadReport> LoadTorchFileInto(
+    Engine& engine, std::string path, Value into, LoadIntoOptions options = {});
 
 }  // namespace ckptfs

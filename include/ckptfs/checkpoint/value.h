@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ckptfs/checkpoint/tensor_view.h>
+#include <ckptfs/export.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -57,7 +58,7 @@ struct StorageReference {
 // of one container see each other's changes; what cannot change is shared too.
 // Not thread-safe while anybody changes a container. A Value never contains
 // itself: readers refuse cycles.
-class Value {
+class CKPTFS_EXPORT Value {
  public:
   using Variant =
       std::variant<std::monostate,  // None
@@ -135,7 +136,7 @@ struct Set {
 };
 
 // A dict or one of its kin, in insertion order.
-class Dict {
+class CKPTFS_EXPORT Dict {
  public:
   enum class Type { kDict, kOrderedDict };
   using Item = std::pair<Value, Value>;

@@ -20,6 +20,7 @@
 #include <ckptfs/checkpoint/options.h>
 #include <ckptfs/checkpoint/value.h>
 #include <ckptfs/engine.h>
+#include <ckptfs/export.h>
 #include <ckptfs/future.h>
 
 #include <memory>
@@ -49,8 +50,9 @@ struct DcpSaveOptions {
 // shards that overlap or do not cover their tensor, ranks that disagree on a
 // shape or dtype. kAlreadyExists: see overwrite. Two saves into one folder at a
 // time are not supported.
-Future<void> SaveDcp(Engine& engine, Value state, std::string path,
-                     DcpSaveOptions options = {});
+CKPTFS_EXPORT Future<void> SaveDcp(Engine& engine, Value state,
+                                   std::string path,
+                                   DcpSaveOptions options = {});
 
 struct DcpLoadOptions {
   // Null: this process alone.
@@ -74,12 +76,13 @@ struct DcpLoadReport {
 // are; its other values are replaced in their dicts and lists. Names, dtypes,
 // shapes and that all of it was saved are checked first, on all ranks: on
 // kInvalidArgument from that nothing was touched.
-Future<DcpLoadReport> LoadDcp(Engine& engine, std::string path, Value state,
-                              DcpLoadOptions options = {});
+CKPTFS_EXPORT Future<DcpLoadReport> LoadDcp(Engine& engine, std::string path,
+                                            Value state,
+                                            DcpLoadOptions options = {});
 
 // The whole state, nested as it was saved; lists as lists, dicts as dicts with
 // str keys. Tensors are whole, in memory of their own.
-Future<Value> LoadDcp(Engine& engine, std::string path,
-                      DcpLoadOptions options = {});
+CKPTFS_EXPORT Future<Value> LoadDcp(Engine& engine, std::string path,
+                                    DcpLoadOptions options = {});
 
 }  // namespace ckptfs

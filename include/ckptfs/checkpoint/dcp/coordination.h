@@ -1,6 +1,7 @@
 // Coordination: how the ranks of one save or load talk to each other.
 #pragma once
 
+#include <ckptfs/export.h>
 #include <ckptfs/future.h>
 
 #include <string>
@@ -15,7 +16,7 @@ namespace ckptfs {
 //
 // An error ends the operation on the rank that gets it; the implementation sees
 // to it that the others do not wait for ever (deadlines).
-class Coordination {
+class CKPTFS_EXPORT Coordination {
  public:
   virtual ~Coordination() = default;
 
@@ -32,7 +33,7 @@ class Coordination {
 };
 
 // One rank alone. Thread-safe, as it has no state.
-class SingleProcess final : public Coordination {
+class CKPTFS_EXPORT SingleProcess final : public Coordination {
  public:
   int rank() const override { return 0; }
   int world_size() const override { return 1; }

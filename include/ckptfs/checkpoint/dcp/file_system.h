@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ckptfs/engine.h>
+#include <ckptfs/export.h>
 #include <ckptfs/result.h>
 
 #include <cstddef>
@@ -17,7 +18,7 @@ namespace ckptfs {
 
 // Of one version of a file. Calls block. Not thread-safe. The engine outlives
 // it.
-class DcpReadStream {
+class CKPTFS_EXPORT DcpReadStream {
  public:
   virtual ~DcpReadStream() = default;
   // Fewer bytes than asked for only at the end of the file; 0: at the end.
@@ -31,7 +32,7 @@ class DcpReadStream {
 // A new file, which appears whole on Close, or not at all: destroyed before, it
 // leaves nothing behind and the older file untouched. Calls block. Not
 // thread-safe. The engine outlives it.
-class DcpWriteStream {
+class CKPTFS_EXPORT DcpWriteStream {
  public:
   virtual ~DcpWriteStream() = default;
   // Copies the bytes; waits while too many are on their way.
@@ -48,7 +49,7 @@ struct DcpStream {
 };
 
 // Calls block, and may come from any thread but the engine's.
-class DcpFileSystem {
+class CKPTFS_EXPORT DcpFileSystem {
  public:
   virtual ~DcpFileSystem() = default;
 
@@ -76,6 +77,6 @@ class DcpFileSystem {
 };
 
 // s3://bucket/key, plain files and mounted paths. The engine outlives it.
-std::unique_ptr<DcpFileSystem> MakeDcpFileSystem(Engine& engine);
+CKPTFS_EXPORT std::unique_ptr<DcpFileSystem> MakeDcpFileSystem(Engine& engine);
 
 }  // namespace ckptfs

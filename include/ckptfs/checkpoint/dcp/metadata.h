@@ -5,6 +5,7 @@
 #pragma once
 
 #include <ckptfs/checkpoint/dtype.h>
+#include <ckptfs/export.h>
 #include <ckptfs/result.h>
 
 #include <cstddef>
@@ -120,10 +121,11 @@ struct DcpMetadata {
 // chunks that overlap or lie outside their tensor, sizes that overflow.
 // kUnsupported: a dtype that is not known here. kTooLarge: more chunks than can
 // be compared in reasonable time.
-Result<DcpMetadata> ParseDcpMetadata(std::span<const std::byte> bytes);
+CKPTFS_EXPORT Result<DcpMetadata> ParseDcpMetadata(
+    std::span<const std::byte> bytes);
 
 // A pickle (protocol 2) that Python's pickle.load turns into torch's own
 // Metadata. The errors of ParseDcpMetadata for what would not be read again.
-Result<std::string> WriteDcpMetadata(const DcpMetadata& metadata);
+CKPTFS_EXPORT Result<std::string> WriteDcpMetadata(const DcpMetadata& metadata);
 
 }  // namespace ckptfs

@@ -5,6 +5,7 @@
 #include <ckptfs/checkpoint/dcp/metadata.h>
 #include <ckptfs/checkpoint/tensor_view.h>
 #include <ckptfs/checkpoint/value.h>
+#include <ckptfs/export.h>
 #include <ckptfs/result.h>
 
 #include <map>
@@ -37,7 +38,7 @@ struct DcpSavePlan {
 };
 
 // What an item is, when it is written.
-class DcpSavePlanner {
+class CKPTFS_EXPORT DcpSavePlanner {
  public:
   virtual ~DcpSavePlanner() = default;
   // A TensorView of item.chunk.sizes (any strides), or the value of a kBytes
@@ -69,7 +70,7 @@ struct DcpLoadPlan {
 
 // Where items go, when they are read. Called on a thread of the engine: return
 // soon.
-class DcpLoadPlanner {
+class CKPTFS_EXPORT DcpLoadPlanner {
  public:
   virtual ~DcpLoadPlanner() = default;
   // The memory for a kTensor item: a view of item.lengths (any strides).

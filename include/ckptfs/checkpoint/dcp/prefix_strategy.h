@@ -3,6 +3,7 @@
 // 1.5 (s3torchconnector/dcp), with equal results.
 #pragma once
 
+#include <ckptfs/export.h>
 #include <ckptfs/result.h>
 
 #include <cstdint>
@@ -14,7 +15,7 @@
 namespace ckptfs {
 
 // Immutable and thread-safe.
-class DcpPrefixStrategy {
+class CKPTFS_EXPORT DcpPrefixStrategy {
  public:
   virtual ~DcpPrefixStrategy() = default;
   // Relative to the folder of the checkpoint; "0.distcp", "1.distcp", ...
@@ -22,8 +23,10 @@ class DcpPrefixStrategy {
   virtual std::string PrefixOf(int rank) const = 0;
 };
 
+using DcpPrefixes = std::shared_ptr<const DcpPrefixStrategy>;
+
 // "__{rank}_"
-std::shared_ptr<const DcpPrefixStrategy> DefaultDcpPrefixes();
+CKPTFS_EXPORT DcpPrefixes DefaultDcpPrefixes();
 
 struct DcpNumericPrefixOptions {
   std::optional<std::int64_t> epoch;  // adds "epoch_{epoch}/"
@@ -33,14 +36,14 @@ struct DcpNumericPrefixOptions {
 // "{digits}/[epoch_{epoch}/]__{rank}_", where the digits are those of
 // rank % prefix_count, in reverse. kInvalidArgument: a count or length below 1,
 // or lengths beyond 512.
-Result<std::shared_ptr<const DcpPrefixStrategy>> BinaryDcpPrefixes(
+CKPTFS_EXPORT Result<DcpPrefixes> BinaryDcpPrefixes(
     DcpNumericPrefixOptions options);
-Result<std::shared_ptr<const DcpPrefixStrategy>> HexDcpPrefixes(
+CKPTFS_EXPORT Result<DcpPrefixes> HexDcpPrefixes(
     DcpNumericPrefixOptions options);
 
 // "{prefixes[rank % n]}/[epoch_{epoch}/]__{rank}_". kInvalidArgument: no
 // prefixes, or one that is absolute or has `..` or empty components.
-Result<std::shared_ptr<const DcpPrefixStrategy>> RoundRobinDcpPrefixes(
+CKPTFS_EXPORT Result<DcpPrefixes> RoundRobinDcpPrefixes(
     std::vector<std::string> prefixes, std::optional<std::int64_t> epoch = {});
 
 }  // namespace ckptfs

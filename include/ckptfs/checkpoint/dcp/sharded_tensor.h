@@ -4,6 +4,7 @@
 
 #include <ckptfs/checkpoint/dcp/metadata.h>
 #include <ckptfs/checkpoint/value.h>
+#include <ckptfs/export.h>
 #include <ckptfs/result.h>
 
 #include <optional>
@@ -27,8 +28,9 @@ struct ShardedTensor {
 // As a value of a state that is saved or loaded in place: an Object of the
 // class ckptfs.ShardedTensor, which is good for nothing else. The memory of the
 // shards is shared with `tensor`.
-Value ShardedTensorValue(const ShardedTensor& tensor);
+CKPTFS_EXPORT Value ShardedTensorValue(const ShardedTensor& tensor);
 // Nullopt: another value. kInvalidArgument: such an Object, but damaged.
-Result<std::optional<ShardedTensor>> ShardedTensorOf(const Value& value);
+CKPTFS_EXPORT Result<std::optional<ShardedTensor>> ShardedTensorOf(
+    const Value& value);
 
 }  // namespace ckptfs

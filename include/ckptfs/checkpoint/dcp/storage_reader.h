@@ -10,6 +10,7 @@
 #include <ckptfs/checkpoint/dcp/plan.h>
 #include <ckptfs/checkpoint/options.h>
 #include <ckptfs/engine.h>
+#include <ckptfs/export.h>
 #include <ckptfs/future.h>
 
 #include <memory>
@@ -19,7 +20,7 @@
 namespace ckptfs {
 
 // Calls return at once; one at a time. The object outlives their Futures.
-class DcpStorageReader {
+class CKPTFS_EXPORT DcpStorageReader {
  public:
   virtual ~DcpStorageReader() = default;
 
@@ -44,7 +45,7 @@ class DcpStorageReader {
 
 // From any path that LoadTorchFile takes. Of the options, filter and
 // map_location act on the values (kBytes items) alone. The engine outlives it.
-std::unique_ptr<DcpStorageReader> MakeDcpStorageReader(
+CKPTFS_EXPORT std::unique_ptr<DcpStorageReader> MakeDcpStorageReader(
     Engine& engine, std::string path, LoadOptions options = {});
 
 }  // namespace ckptfs

@@ -12,6 +12,7 @@
 #include <ckptfs/checkpoint/dcp/plan.h>
 #include <ckptfs/checkpoint/dcp/prefix_strategy.h>
 #include <ckptfs/engine.h>
+#include <ckptfs/export.h>
 #include <ckptfs/future.h>
 
 #include <cstdint>
@@ -40,7 +41,7 @@ struct DcpWriterOptions {
 };
 
 // Calls return at once; one at a time. The object outlives their Futures.
-class DcpStorageWriter {
+class CKPTFS_EXPORT DcpStorageWriter {
  public:
   virtual ~DcpStorageWriter() = default;
 
@@ -66,7 +67,7 @@ class DcpStorageWriter {
 };
 
 // At any path that SaveTorchFile takes. The engine outlives it.
-std::unique_ptr<DcpStorageWriter> MakeDcpStorageWriter(
+CKPTFS_EXPORT std::unique_ptr<DcpStorageWriter> MakeDcpStorageWriter(
     Engine& engine, std::string path, DcpWriterOptions options = {});
 
 }  // namespace ckptfs
