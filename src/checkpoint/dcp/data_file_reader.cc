@@ -1,16 +1,17 @@
 #include "checkpoint/dcp/data_file_reader.h"
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "checkpoint/io/run_on.h"
+#include "checkpoint/io/scattered_read.h"
 #include "checkpoint/io/string_destination.h"
 #include "checkpoint/tensors/host_memory.h"
 #include "checkpoint/tensors/tensor_copy.h"
 #include "checkpoint/torch_file/load_plan.h"
 #include "checkpoint/torch_file/torch_pickle.h"
 #include "checkpoint/zip/crc32.h"
-#include "transfer/when_all.h"
 
 namespace ckptfs {
 
@@ -21,9 +22,8 @@ namespace {
 constexpr std::uint64_t kEndBytes = 4096;
 // Items of this size are fetched whole at once.
 constexpr std::uint64_t kSmallItem = 64ull << 10;
-// Ranges that lie no further apart travel together.
+// Heads and tails that lie no further apart travel together, up to this size.
 constexpr std::uint64_t kMaxGap = 8192;
-constexpr std::uint64_t kMaxRun = 64ull << 20;
 constexpr std::uint64_t kMaxFetched = 8ull << 20;
 constexpr std::size_t kInFlight = 16;
 
@@ -46,37 +46,17 @@ Task<Result<void>> DataFileReader::Read(std::vector<Want> wants,
       }
     }
     firsts.push_back(wants_.size());
-    std::function<Task<Result<void>>(std::size_t)> work =
-        [this, &firsts](std::size_t i) {
-          return ReadItem(firsts[i], firsts[i + 1]);
-        };
+    IndexedWork work = [this, &firsts](std::size_t i, std::stop_token stop) {
+      return ReadItem(firsts[i], firsts[i + 1], std::move(stop));
+    };
     done = co_await ForEach(firsts.size() - 1, std::move(work));
   }
   if (done) done = co_await ReadPieces();
   co_return done;
 }
 
-Task<Result<void>> DataFileReader::ForEach(
-    std::size_t n, std::function<Task<Result<void>>(std::size_t)> work) {
-  std::size_t next = 0;
-  std::optional<Error> error;
-  std::vector<Task<void>> workers;
-  for (std::size_t i = 0; i < std::min(kInFlight, n); ++i) {
-    workers.push_back(Worker(n, &next, &error, &work));
-  }
-  co_await WhenAll(runtime_.strand(), std::move(workers));
-  if (error) co_return Fail(*error);
-  co_return Result<void>();
-}
-
-Task<void> DataFileReader::Worker(
-    std::size_t n, std::size_t* next, std::optional<Error>* error,
-    const std::function<Task<Result<void>>(std::size_t)>* work) {
-  while (!*error && *next < n) {
-    Task<Result<void>> task = (*work)((*next)++);
-    Result<void> done = co_await std::move(task);
-    if (!done && !*error) *error = done.error();
-  }
+Task<Result<void>> DataFileReader::ForEach(std::size_t n, IndexedWork work) {
+  return SideBySide(runtime_.strand(), n, kInFlight, stop_, std::move(work));
 }
 
 Task<Result<void>> DataFileReader::FetchEnds() {
@@ -121,26 +101,28 @@ Task<Result<void>> DataFileReader::FetchEnds() {
   buffer->resize(std::min<std::uint64_t>(buffer->size(), *size));
   fetched_.Add(0, buffer);
   if (at_start) ranges.erase(ranges.begin());
-  std::function<Task<Result<void>>(std::size_t)> work =
-      [this, &ranges](std::size_t i) { return FetchRange(ranges[i]); };
+  IndexedWork work = [this, &ranges](std::size_t i, std::stop_token stop) {
+    return FetchRange(ranges[i], std::move(stop));
+  };
   Result<void> done = co_await ForEach(ranges.size(), std::move(work));
   co_return done;
 }
 
-Task<Result<void>> DataFileReader::FetchRange(Range range) {
+Task<Result<void>> DataFileReader::FetchRange(Range range,
+                                              std::stop_token stop) {
   auto buffer = std::make_shared<std::string>(range.end - range.begin, '\0');
   Destination into = IntoString(buffer);
   if (!fetched_.CopyTo(range.begin, into)) {
     Result<void> read =
-        co_await file_->Read(range.begin, std::move(into), stop_);
+        co_await file_->Read(range.begin, std::move(into), stop);
     CKPTFS_CO_RETURN_IF_ERROR(read);
   }
   fetched_.Add(range.begin, std::move(buffer));
   co_return Result<void>();
 }
 
-Task<Result<void>> DataFileReader::ReadItem(std::size_t first,
-                                            std::size_t end) {
+Task<Result<void>> DataFileReader::ReadItem(std::size_t first, std::size_t end,
+                                            std::stop_token stop) {
   const Want& want = wants_[first];
   const std::string& fqn = want.item.storage_index.fqn;
   std::string name = file_->name() + ", " + fqn + " at offset " +
@@ -156,16 +138,15 @@ Task<Result<void>> DataFileReader::ReadItem(std::size_t first,
   options.safe_globals = options_.safe_globals;
   Result<std::unique_ptr<TorchFileReader>> opened =
       co_await TorchFileReader::Open(std::move(source), runtime_.strand(),
-                                     runtime_.pool(), std::move(options),
-                                     stop_);
+                                     runtime_.pool(), std::move(options), stop);
   CKPTFS_CO_RETURN_IF_ERROR(opened);
   const std::shared_ptr<TorchFileReader> reader = *std::move(opened);
   Result<void> done;
   if (want.item.type == DcpReadItem::Type::kTensor) {
-    done = co_await PlacePieces(*reader, first, end);
+    done = co_await PlacePieces(*reader, first, end, stop);
   } else {
     for (std::size_t i = first; done && i < end; ++i) {
-      done = co_await ReadValue(reader, i);
+      done = co_await ReadValue(reader, i, stop);
     }
   }
   if (!done) co_return Fail(done.error().WithContext(reader->name()));
@@ -174,7 +155,8 @@ Task<Result<void>> DataFileReader::ReadItem(std::size_t first,
 
 Task<Result<void>> DataFileReader::PlacePieces(TorchFileReader& reader,
                                                std::size_t first,
-                                               std::size_t end) {
+                                               std::size_t end,
+                                               std::stop_token stop) {
   const Want& want = wants_[first];
   const TensorView* stored = TensorIn(reader.value());
   if (stored == nullptr || reader.records().size() != 1 ||
@@ -189,7 +171,7 @@ Task<Result<void>> DataFileReader::PlacePieces(TorchFileReader& reader,
                    "record " + entry.name + " is compressed");
   }
   Result<std::uint64_t> payload =
-      co_await reader.zip().PayloadOffset(entry, stop_);
+      co_await reader.zip().PayloadOffset(entry, stop);
   CKPTFS_CO_RETURN_IF_ERROR(payload);
   const std::uint64_t base = want.info.offset + *payload;
   for (std::size_t i = first; i < end; ++i) {
@@ -226,7 +208,8 @@ Task<Result<void>> DataFileReader::PlacePieces(TorchFileReader& reader,
 }
 
 Task<Result<void>> DataFileReader::ReadValue(
-    std::shared_ptr<TorchFileReader> reader, std::size_t want) {
+    std::shared_ptr<TorchFileReader> reader, std::size_t want,
+    std::stop_token stop) {
   // What a filter lets pass is wanted whole.
   LoadOptions options = options_;
   options.filter = nullptr;
@@ -235,7 +218,7 @@ Task<Result<void>> DataFileReader::ReadValue(
   const auto plan = std::make_shared<const LoadPlan>(*std::move(planned));
   std::vector<TorchFileReader::Want> wants = plan->wants();
   Result<void> read = co_await reader->Read(std::move(wants), plan->owner(),
-                                            runtime_.pool(), stop_);
+                                            runtime_.pool(), stop);
   CKPTFS_CO_RETURN_IF_ERROR(read);
   Future<void> finishing = RunOn<void>(
       runtime_.pool(), [plan, verify = options_.verify_crc]() -> Result<void> {
@@ -255,53 +238,42 @@ Task<Result<void>> DataFileReader::ReadPieces() {
             [](const Placed& a, const Placed& b) {
               return a.range.begin < b.range.begin;
             });
-  std::vector<Run> runs;
+  RangeRuns runs;
   for (const Placed& placed : pieces_) {
-    if (runs.empty() || placed.range.begin < runs.back().range.end ||
-        placed.range.begin - runs.back().range.end > kMaxGap ||
-        runs.back().range.end - runs.back().range.begin > kMaxRun) {
-      runs.push_back({placed.range, {}});
-    }
-    runs.back().range.end = placed.range.end;
-    runs.back().pieces.push_back(&placed);
+    runs.Add(placed.range.begin, placed.range.end);
   }
-  std::function<Task<Result<void>>(std::size_t)> work =
-      [this, &runs](std::size_t i) { return ReadRun(&runs[i]); };
-  Result<void> done = co_await ForEach(runs.size(), std::move(work));
+  IndexedWork work = [this, &runs](std::size_t i, std::stop_token stop) {
+    return ReadRun(runs.runs()[i], std::move(stop));
+  };
+  Result<void> done = co_await ForEach(runs.runs().size(), std::move(work));
   co_return done;
 }
 
-Task<Result<void>> DataFileReader::ReadRun(const Run* run) {
+Task<Result<void>> DataFileReader::ReadRun(RangeRun run, std::stop_token stop) {
   // Everything that the transfer may touch, whoever ends first.
   struct Memory {
-    std::vector<std::string> gaps;
     std::vector<HostMemory> extents;
     std::vector<std::shared_ptr<Storage>> targets;
   };
   auto memory = std::make_shared<Memory>();
-  memory->gaps.reserve(run->pieces.size());
-  Destination destination;
-  destination.owner = memory;
+  ScatteredRead read(run.begin, memory);
   std::vector<std::pair<TensorView, TensorView>> copies;
-  std::uint64_t at = run->range.begin;
   std::uint64_t wanted = 0;
-  for (const Placed* placed : run->pieces) {
-    const TensorPiece& piece = placed->piece;
-    memory->gaps.emplace_back(placed->range.begin - at, '\0');
-    destination.segments.push_back(
-        std::as_writable_bytes(std::span(memory->gaps.back())));
-    at = placed->range.end;
+  const auto pieces =
+      std::span<const Placed>(pieces_).subspan(run.first, run.last - run.first);
+  for (const Placed& placed : pieces) {
+    const TensorPiece& piece = placed.piece;
     wanted +=
         static_cast<std::uint64_t>(piece.to.numel()) * SizeOf(piece.to.dtype);
     memory->targets.push_back(piece.to.storage);
     if (piece.direct) {
-      destination.segments.push_back(piece.to.bytes());
+      read.Add(placed.range.begin, piece.to.bytes());
       continue;
     }
-    const std::uint64_t bytes = placed->range.end - placed->range.begin;
+    const std::uint64_t bytes = placed.range.end - placed.range.begin;
     Result<HostMemory> extent = AllocateHostMemory(bytes);
     CKPTFS_CO_RETURN_IF_ERROR(extent);
-    destination.segments.push_back(extent->bytes);
+    read.Add(placed.range.begin, extent->bytes);
     TensorView from = piece.from;
     from.offset = 0;
     from.storage = std::make_shared<Storage>();
@@ -311,19 +283,20 @@ Task<Result<void>> DataFileReader::ReadRun(const Run* run) {
     memory->extents.push_back(*std::move(extent));
     copies.emplace_back(std::move(from), piece.to);
   }
-  if (!fetched_.CopyTo(run->range.begin, destination)) {
-    Result<void> read =
-        co_await file_->Read(run->range.begin, std::move(destination), stop_);
-    CKPTFS_CO_RETURN_IF_ERROR(read);
+  Destination destination = read.TakeDestination();
+  if (!fetched_.CopyTo(run.begin, destination)) {
+    Result<void> done = co_await file_->Read(run.begin, std::move(destination),
+                                             std::move(stop));
+    CKPTFS_CO_RETURN_IF_ERROR(done);
   }
   Future<void> finishing = RunOn<void>(
-      runtime_.pool(), [copies = std::move(copies), run]() -> Result<void> {
+      runtime_.pool(), [copies = std::move(copies), pieces]() -> Result<void> {
         for (const auto& [from, to] : copies) CopyElements(from, to);
-        for (const Placed* placed : run->pieces) {
-          if (placed->crc && Crc32(placed->piece.to.bytes()) != *placed->crc) {
+        for (const Placed& placed : pieces) {
+          if (placed.crc && Crc32(placed.piece.to.bytes()) != *placed.crc) {
             return Fail(ErrorCode::kDataLoss,
-                        placed->fqn + ": the checksum of the item at byte " +
-                            std::to_string(placed->range.begin) +
+                        placed.fqn + ": the checksum of the item at byte " +
+                            std::to_string(placed.range.begin) +
                             " does not match");
           }
         }

@@ -17,6 +17,8 @@
 #include "checkpoint/dcp/tensor_pieces.h"
 #include "checkpoint/engine/engine_runtime.h"
 #include "checkpoint/io/byte_source.h"
+#include "checkpoint/io/scattered_read.h"
+#include "checkpoint/io/side_by_side.h"
 #include "checkpoint/torch_file/torch_file_reader.h"
 
 namespace ckptfs {
@@ -58,28 +60,19 @@ class DataFileReader {
     std::string fqn;
     std::optional<std::uint32_t> crc;  // of a whole record
   };
-  // Neighbouring pieces.
-  struct Run {
-    Range range;
-    std::vector<const Placed*> pieces;
-  };
-  // Calls `work` for 0 ... n-1, some of them side by side, until one fails.
-  Task<Result<void>> ForEach(
-      std::size_t n, std::function<Task<Result<void>>(std::size_t)> work);
-  Task<void> Worker(std::size_t n, std::size_t* next,
-                    std::optional<Error>* error,
-                    const std::function<Task<Result<void>>(std::size_t)>* work);
+  Task<Result<void>> ForEach(std::size_t n, IndexedWork work);
 
   Task<Result<void>> FetchEnds();
-  Task<Result<void>> FetchRange(Range range);
+  Task<Result<void>> FetchRange(Range range, std::stop_token stop);
   // All wants of one item.
-  Task<Result<void>> ReadItem(std::size_t first, std::size_t end);
+  Task<Result<void>> ReadItem(std::size_t first, std::size_t end,
+                              std::stop_token stop);
   Task<Result<void>> PlacePieces(TorchFileReader& reader, std::size_t first,
-                                 std::size_t end);
+                                 std::size_t end, std::stop_token stop);
   Task<Result<void>> ReadValue(std::shared_ptr<TorchFileReader> reader,
-                               std::size_t want);
+                               std::size_t want, std::stop_token stop);
   Task<Result<void>> ReadPieces();
-  Task<Result<void>> ReadRun(const Run* run);
+  Task<Result<void>> ReadRun(RangeRun run, std::stop_token stop);
 
   internal::EngineRuntime& runtime_;
   const std::unique_ptr<ByteSource> file_;
@@ -89,7 +82,7 @@ class DataFileReader {
   std::stop_token stop_;
   std::vector<Want> wants_;  // by offset of the item
   FetchedRanges fetched_;
-  std::vector<Placed> pieces_;
+  std::vector<Placed> pieces_;  // by range, once all are known
 };
 
 }  // namespace ckptfs

@@ -3,13 +3,14 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <utility>
+#include <vector>
 
 #include "checkpoint/dcp/data_file_reader.h"
 #include "checkpoint/engine/files.h"
+#include "checkpoint/io/arrivals.h"
 #include "checkpoint/io/run_on.h"
-#include "transfer/when_all.h"
+#include "checkpoint/io/side_by_side.h"
 
 namespace ckptfs {
 
@@ -24,10 +25,7 @@ using Wants = std::vector<DataFileReader::Want>;
 // What the files of one ReadData share; touched on the strand alone.
 struct Reading {
   std::map<std::string, Wants> files;
-  std::map<std::string, Wants>::iterator next;
   std::shared_ptr<DcpLoadPlanner> planner;
-  std::stop_source stop;
-  std::optional<Error> error;  // the first
   std::function<void(std::uint64_t)> got;
 };
 
@@ -130,8 +128,8 @@ class EngineStorageReader final : public DcpStorageReader {
 
   Task<Result<void>> Read(DcpLoadPlan plan,
                           std::shared_ptr<DcpLoadPlanner> planner) {
-    auto reading = std::make_shared<Reading>();
-    reading->planner = std::move(planner);
+    Reading reading;
+    reading.planner = std::move(planner);
     std::uint64_t total = 0;
     for (DcpReadItem& item : plan.items) {
       Result<DataFileReader::Want> want = WantOf(std::move(item));
@@ -144,45 +142,31 @@ class EngineStorageReader final : public DcpStorageReader {
         }
       }
       total += bytes;
-      Wants& wants = reading->files[want->info.relative_path];
+      Wants& wants = reading.files[want->info.relative_path];
       wants.push_back(*std::move(want));
     }
-    if (options_.progress) {
-      reading->got = [total, done = std::uint64_t{0},
-                      fn = options_.progress](std::uint64_t bytes) mutable {
-        done += bytes;
-        fn(done, total);
-      };
+    reading.got = Arrivals(options_.progress, total);
+    std::vector<std::map<std::string, Wants>::iterator> files;
+    for (auto file = reading.files.begin(); file != reading.files.end();
+         ++file) {
+      files.push_back(file);
     }
-    reading->next = reading->files.begin();
-    const std::stop_callback forward(
-        options_.stop, [reading] { reading->stop.request_stop(); });
-    std::vector<Task<void>> workers;
-    for (std::size_t i = 0; i < std::min(kFilesInFlight, reading->files.size());
-         ++i) {
-      workers.push_back(ReadFiles(reading));
-    }
-    co_await WhenAll(runtime_.strand(), std::move(workers));
-    if (!reading->error) co_return Result<void>();
-    if (options_.stop.stop_requested()) {
+    IndexedWork work = [this, &files, &reading](std::size_t i,
+                                                std::stop_token stop) {
+      return ReadFile(files[i]->first, &files[i]->second, &reading,
+                      std::move(stop));
+    };
+    Result<void> done =
+        co_await SideBySide(runtime_.strand(), files.size(), kFilesInFlight,
+                            options_.stop, std::move(work));
+    if (!done && options_.stop.stop_requested()) {
       co_return Fail(ErrorCode::kCancelled, "load " + path_ + ": cancelled");
     }
-    co_return Fail(*reading->error);
-  }
-
-  Task<void> ReadFiles(std::shared_ptr<Reading> reading) {
-    while (!reading->error && reading->next != reading->files.end()) {
-      const auto file = reading->next++;
-      Result<void> read =
-          co_await ReadFile(file->first, &file->second, reading);
-      if (read) continue;
-      if (!reading->error) reading->error = read.error();
-      reading->stop.request_stop();
-    }
+    co_return done;
   }
 
   Task<Result<void>> ReadFile(std::string relative_path, Wants* wants,
-                              std::shared_ptr<Reading> reading) {
+                              Reading* reading, std::stop_token stop) {
     Result<std::unique_ptr<ByteSource>> source =
         co_await files_.Source(JoinPath(path_, relative_path));
     CKPTFS_CO_RETURN_IF_ERROR(source);
@@ -193,7 +177,7 @@ class EngineStorageReader final : public DcpStorageReader {
     DataFileReader reader(runtime_, *std::move(source), *reading->planner,
                           options_, std::move(got));
     Result<void> read =
-        co_await reader.Read(std::move(*wants), reading->stop.get_token());
+        co_await reader.Read(std::move(*wants), std::move(stop));
     co_return read;
   }
 

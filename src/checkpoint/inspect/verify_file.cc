@@ -25,7 +25,7 @@ struct Block {
   Future<void> reading;
 };
 
-Future<void> StartRead(ByteSource& source, Executor& executor,
+Future<void> StartRead(OpenedFile& file, Executor& executor,
                        std::uint64_t offset, std::shared_ptr<std::string> bytes,
                        std::stop_token stop) {
   Destination into;
@@ -34,7 +34,7 @@ Future<void> StartRead(ByteSource& source, Executor& executor,
   Promise<void> promise;
   Future<void> future = promise.GetFuture();
   Spawn<Result<void>>(
-      executor, source.Read(offset, std::move(into), std::move(stop)),
+      executor, file.Read(offset, std::move(into), std::move(stop)),
       [promise = std::move(promise)](Result<void> read) mutable {
         promise.Set(std::move(read));
       });
@@ -42,7 +42,7 @@ Future<void> StartRead(ByteSource& source, Executor& executor,
 }
 
 // Hands [0, size) to the verifier, in order, on the pool.
-Task<Result<void>> Stream(internal::EngineRuntime& runtime, ByteSource& source,
+Task<Result<void>> Stream(internal::EngineRuntime& runtime, OpenedFile& file,
                           std::uint64_t size,
                           std::shared_ptr<ZipVerifier> verifier,
                           std::stop_token stop) {
@@ -61,7 +61,7 @@ Task<Result<void>> Stream(internal::EngineRuntime& runtime, ByteSource& source,
       }
       bytes->resize(std::min(kBlockBytes, size - asked));
       Future<void> reading =
-          StartRead(source, runtime.strand(), asked, bytes, stop);
+          StartRead(file, runtime.strand(), asked, bytes, stop);
       asked += bytes->size();
       ahead.push_back({std::move(bytes), std::move(reading)});
     }
@@ -77,7 +77,7 @@ Task<Result<void>> Stream(internal::EngineRuntime& runtime, ByteSource& source,
     result = co_await std::move(feeding);
     spare.push_back(std::move(block.bytes));
   }
-  // The source must outlive what was asked of it.
+  // The file must outlive what was asked of it.
   while (!ahead.empty()) {
     Future<void> reading = std::move(ahead.front().reading);
     ahead.pop_front();
@@ -105,7 +105,7 @@ Task<Result<VerifyReport>> VerifyTorchFile(internal::EngineRuntime& runtime,
   const auto verifier =
       std::make_shared<ZipVerifier>(zip.entries(), zip.directory_offset());
   Result<void> streamed = co_await Stream(
-      runtime, zip.source(), zip.directory_offset(), verifier, std::move(stop));
+      runtime, zip.file(), zip.directory_offset(), verifier, std::move(stop));
   CKPTFS_CO_RETURN_IF_ERROR(streamed);
   report.damages = verifier->damages();
   report.damage_count = verifier->damage_count();

@@ -26,12 +26,14 @@ class OpenedFile {
 
   const std::string& name() const { return source_->name(); }
   std::uint64_t size() const { return size_; }
-  ByteSource& source() { return *source_; }
   // The first bytes of the file, or all of it.
   std::string_view head() const { return head_; }
 
-  // From the head where it has them all, else by a request. REQUIRES: the range
-  // lies inside the file, and `bytes` is what the caller can afford.
+  // As ByteSource::Read, but that what the head has is copied from it.
+  Task<Result<void>> Read(std::uint64_t offset, Destination destination,
+                          std::stop_token stop);
+  // Likewise. REQUIRES: the range lies inside the file, and `bytes` is what the
+  // caller can afford.
   Task<Result<std::string>> Bytes(std::uint64_t offset, std::uint64_t bytes,
                                   std::stop_token stop);
 

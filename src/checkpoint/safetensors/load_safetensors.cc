@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "checkpoint/engine/files.h"
+#include "checkpoint/io/arrivals.h"
 #include "checkpoint/io/run_on.h"
 #include "checkpoint/safetensors/open_safetensors.h"
 #include "checkpoint/safetensors/safetensors_load_plan.h"
@@ -37,14 +38,8 @@ Task<Result<void>> Carry(internal::EngineRuntime& runtime,
                          std::shared_ptr<Opened> opened,
                          std::shared_ptr<const SafetensorsLoadPlan> plan,
                          LoadOptions options) {
-  std::function<void(std::uint64_t)> got;
-  if (options.progress) {
-    got = [progress = options.progress, total = plan->bytes(),
-           done = std::uint64_t{0}](std::uint64_t bytes) mutable {
-      done += bytes;
-      progress(done, total);
-    };
-  }
+  std::function<void(std::uint64_t)> got =
+      Arrivals(options.progress, plan->bytes());
   std::vector<WantedRange> wants = plan->wants();
   Result<void> read =
       co_await ReadWanted(opened->file, runtime.strand(), std::move(wants),

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "checkpoint/engine/files.h"
+#include "checkpoint/io/arrivals.h"
 #include "checkpoint/io/run_on.h"
 #include "checkpoint/torch_file/load_plan.h"
 #include "checkpoint/torch_file/torch_file_reader.h"
@@ -34,14 +35,8 @@ Task<Result<void>> Carry(internal::EngineRuntime& runtime,
                          TorchFileReader& reader,
                          std::shared_ptr<const LoadPlan> plan,
                          LoadOptions options) {
-  std::function<void(std::uint64_t)> got;
-  if (options.progress) {
-    got = [progress = options.progress, total = plan->bytes(),
-           done = std::uint64_t{0}](std::uint64_t bytes) mutable {
-      done += bytes;
-      progress(done, total);
-    };
-  }
+  std::function<void(std::uint64_t)> got =
+      Arrivals(options.progress, plan->bytes());
   std::vector<TorchFileReader::Want> wants = plan->wants();
   Result<void> read =
       co_await reader.Read(std::move(wants), plan->owner(), runtime.pool(),

@@ -1,25 +1,21 @@
 // TorchFileReader::Read: from wanted bytes of storages to ranges of the file.
 #include <algorithm>
 #include <cstring>
-#include <optional>
+#include <string>
 #include <utility>
 
 #include "checkpoint/io/run_on.h"
+#include "checkpoint/io/scattered_read.h"
+#include "checkpoint/io/side_by_side.h"
 #include "checkpoint/torch_file/torch_file_reader.h"
-#include "transfer/when_all.h"
 
 namespace ckptfs {
 
 namespace {
 
-// Records that lie no further apart travel together, and what is between them
-// is thrown away. The headers of torch.save take some 130 bytes.
-constexpr std::uint64_t kMaxGap = 4096;
 // Runs of neighbouring records that are fetched side by side; each is cut into
 // ranges by the source.
 constexpr std::size_t kRunsInFlight = 16;
-// No want joins a run that is longer: what has arrived is told run by run.
-constexpr std::uint64_t kRunBytes = 64ull << 20;
 constexpr std::size_t kHeadersInFlight = 32;
 
 // Where a torch.save record's payload begins, from where the next record does:
@@ -41,30 +37,21 @@ std::uint64_t LikelyPayload(const TorchFileReader::Record& record) {
   return record.end - room;
 }
 
-// Neighbouring wants, and the read that fetches them: [begin, end) of the file
-// into `destination`, which alternates between gaps and wanted memory.
-struct Run {
-  std::uint64_t begin = 0;
-  std::uint64_t end = 0;
-  std::vector<const TorchFileReader::Want*> wants;
-  std::vector<std::uint64_t> payloads;  // of each want's record, as assumed
+// A want and where the payload of its record is taken to begin.
+struct Placed {
+  const TorchFileReader::Want* want;
+  std::uint64_t payload;
+
+  std::uint64_t begin() const { return payload + want->begin; }
 };
 
-// What the workers of one Read share; touched on the executor alone.
-struct Shared {
-  std::vector<Run> runs;
-  std::size_t next = 0;
-  std::optional<Error> error;  // the first
-  std::stop_source stop;
+// What the runs of one Read share.
+struct Reading {
+  std::vector<Placed> wants;  // in the order of the file
+  std::shared_ptr<void> owner;
+  std::function<void(std::uint64_t)> got;
   // Wants whose header told another offset than was assumed.
   std::vector<const TorchFileReader::Want*> misplaced;
-  std::function<void(std::uint64_t)> got;
-};
-
-// Owns the wanted memory and the bytes between.
-struct RunMemory {
-  std::shared_ptr<void> wanted;
-  std::vector<std::string> gaps;
 };
 
 std::span<const std::byte> BytesOf(const std::string& text) {
@@ -72,58 +59,35 @@ std::span<const std::byte> BytesOf(const std::string& text) {
 }
 
 // Reads a run; notes the wants that turn out to lie elsewhere.
-Task<void> ReadRun(ByteSource& source, std::shared_ptr<Shared> shared,
-                   const Run* run, std::shared_ptr<void> owner) {
-  auto memory = std::make_shared<RunMemory>();
-  memory->wanted = std::move(owner);
-  memory->gaps.reserve(run->wants.size());
-  Destination destination;
-  destination.owner = memory;
-  std::uint64_t at = run->begin;
-  for (std::size_t i = 0; i < run->wants.size(); ++i) {
-    const TorchFileReader::Want& want = *run->wants[i];
-    const std::uint64_t from = run->payloads[i] + want.begin;
-    memory->gaps.emplace_back(from - at, '\0');
-    destination.segments.push_back(
-        std::as_writable_bytes(std::span(memory->gaps.back())));
-    destination.segments.push_back(want.memory);
-    at = from + want.memory.size();
+Task<Result<void>> ReadRun(OpenedFile& file, Reading* reading, RangeRun run,
+                           std::stop_token stop) {
+  ScatteredRead read(run.begin, reading->owner);
+  for (std::size_t i = run.first; i < run.last; ++i) {
+    const Placed& placed = reading->wants[i];
+    read.Add(placed.begin(), placed.want->memory);
   }
-  std::stop_token stop = shared->stop.get_token();
-  Result<void> read =
-      co_await source.Read(run->begin, std::move(destination), stop);
-  if (!read) {
-    if (!shared->error) shared->error = read.error();
-    shared->stop.request_stop();
-    co_return;
-  }
-  at = run->begin;
-  for (std::size_t i = 0; i < run->wants.size(); ++i) {
-    const TorchFileReader::Want& want = *run->wants[i];
+  Destination destination = read.TakeDestination();
+  Result<void> done =
+      co_await file.Read(run.begin, std::move(destination), std::move(stop));
+  CKPTFS_CO_RETURN_IF_ERROR(done);
+  std::uint64_t at = run.begin;
+  for (std::size_t i = run.first; i < run.last; ++i) {
+    const Placed& placed = reading->wants[i];
+    const TorchFileReader::Want& want = *placed.want;
     const ZipEntry& entry = want.record->entry;
-    const std::string& gap = memory->gaps[i];
     // The gap holds the local header unless the want begins inside the record.
     if (at <= entry.header_offset) {
-      const std::string header = gap.substr(entry.header_offset - at);
+      const std::string header(
+          read.Before(i - run.first).substr(entry.header_offset - at));
       const Result<std::uint64_t> payload =
           ZipPayloadOffset(entry, BytesOf(header), want.record->end);
-      if (!payload) {
-        if (!shared->error) shared->error = payload.error();
-        co_return;
-      }
-      if (*payload != run->payloads[i]) shared->misplaced.push_back(&want);
+      CKPTFS_CO_RETURN_IF_ERROR(payload);
+      if (*payload != placed.payload) reading->misplaced.push_back(&want);
     }
-    at = run->payloads[i] + want.begin + want.memory.size();
-    if (shared->got) shared->got(want.memory.size());
+    at = placed.begin() + want.memory.size();
+    if (reading->got) reading->got(want.memory.size());
   }
-}
-
-Task<void> ReadRuns(ByteSource& source, std::shared_ptr<Shared> shared,
-                    std::shared_ptr<void> owner) {
-  while (!shared->error && shared->next < shared->runs.size()) {
-    const Run* run = &shared->runs[shared->next++];
-    co_await ReadRun(source, shared, run, owner);
-  }
+  co_return Result<void>();
 }
 
 }  // namespace
@@ -139,31 +103,24 @@ Task<Result<TorchFileReader::PayloadOffsets>> TorchFileReader::InnerPayloads(
       asked.push_back(want.record);
     }
   }
-  std::size_t next = 0;
-  std::optional<Error> error;
-  std::vector<Task<void>> workers;
-  for (std::size_t i = 0; i < std::min(kHeadersInFlight, asked.size()); ++i) {
-    workers.push_back(AskPayloads(&asked, &next, &offsets, &error, stop));
-  }
-  co_await WhenAll(executor_, std::move(workers));
-  if (error) co_return Fail(error->WithContext(name()));
+  IndexedWork work = [&](std::size_t i, std::stop_token stopped) {
+    return AskPayload(asked[i], &offsets[asked[i]], std::move(stopped));
+  };
+  Result<void> done =
+      co_await SideBySide(executor_, asked.size(), kHeadersInFlight,
+                          std::move(stop), std::move(work));
+  if (!done) co_return Fail(done.error().WithContext(name()));
   co_return offsets;
 }
 
-Task<void> TorchFileReader::AskPayloads(
-    const std::vector<const Record*>* records, std::size_t* next,
-    PayloadOffsets* offsets, std::optional<Error>* error,
-    std::stop_token stop) {
-  while (!*error && *next < records->size()) {
-    const Record* record = (*records)[(*next)++];
-    Result<std::uint64_t> offset =
-        co_await zip_->PayloadOffset(record->entry, stop);
-    if (offset) {
-      (*offsets)[record] = *offset;
-    } else if (!*error) {
-      *error = offset.error();
-    }
-  }
+Task<Result<void>> TorchFileReader::AskPayload(const Record* record,
+                                               std::uint64_t* offset,
+                                               std::stop_token stop) {
+  Result<std::uint64_t> found =
+      co_await zip_->PayloadOffset(record->entry, std::move(stop));
+  CKPTFS_CO_RETURN_IF_ERROR(found);
+  *offset = *found;
+  co_return Result<void>();
 }
 
 Task<Result<void>> TorchFileReader::Read(
@@ -173,8 +130,10 @@ Task<Result<void>> TorchFileReader::Read(
     return std::pair(a.record->entry.header_offset, a.begin) <
            std::pair(b.record->entry.header_offset, b.begin);
   });
-  auto shared = std::make_shared<Shared>();
-  shared->got = got;
+  Reading reading;
+  reading.owner = memory_owner;
+  reading.got = got;
+  RangeRuns runs;
   Result<PayloadOffsets> known = co_await InnerPayloads(wants, stop);
   CKPTFS_CO_RETURN_IF_ERROR(known);
   std::vector<const Want*> deflated;
@@ -185,41 +144,30 @@ Task<Result<void>> TorchFileReader::Read(
       deflated.push_back(&want);
       continue;
     }
+    const auto asked = known->find(want.record);
+    const Placed placed = {&want, asked != known->end()
+                                      ? asked->second
+                                      : LikelyPayload(*want.record)};
     // A want from the start of its record takes the header along, which proves
     // where the record is.
-    const auto asked = known->find(want.record);
-    const std::uint64_t payload =
-        asked != known->end() ? asked->second : LikelyPayload(*want.record);
-    const std::uint64_t from =
-        want.begin == 0 ? entry.header_offset : payload + want.begin;
-    const std::uint64_t to = payload + want.begin + want.memory.size();
-    std::vector<Run>& runs = shared->runs;
-    if (runs.empty() || from < runs.back().end ||
-        from - runs.back().end > kMaxGap ||
-        runs.back().end - runs.back().begin > kRunBytes) {
-      runs.push_back({from, to, {}, {}});
-    }
-    runs.back().end = to;
-    runs.back().wants.push_back(&want);
-    runs.back().payloads.push_back(payload);
+    runs.Add(want.begin == 0 ? entry.header_offset : placed.begin(),
+             placed.begin() + want.memory.size());
+    reading.wants.push_back(placed);
   }
-  const std::stop_callback forward_stop(
-      stop, [shared] { shared->stop.request_stop(); });
-  std::vector<Task<void>> workers;
-  for (std::size_t i = 0; i < std::min(kRunsInFlight, shared->runs.size());
-       ++i) {
-    workers.push_back(ReadRuns(zip_->source(), shared, memory_owner));
-  }
-  co_await WhenAll(executor_, std::move(workers));
-  if (shared->error) co_return Fail(shared->error->WithContext(name()));
-  for (const Want* want : shared->misplaced) {
+  IndexedWork work = [&](std::size_t i, std::stop_token stopped) {
+    return ReadRun(zip_->file(), &reading, runs.runs()[i], std::move(stopped));
+  };
+  Result<void> done = co_await SideBySide(executor_, runs.runs().size(),
+                                          kRunsInFlight, stop, std::move(work));
+  if (!done) co_return Fail(done.error().WithContext(name()));
+  for (const Want* want : reading.misplaced) {
     Result<std::uint64_t> payload =
         co_await zip_->PayloadOffset(want->record->entry, stop);
     CKPTFS_CO_RETURN_IF_ERROR(payload);
     Destination destination;
     destination.segments = {want->memory};
     destination.owner = memory_owner;
-    Result<void> read = co_await zip_->source().Read(
+    Result<void> read = co_await zip_->file().Read(
         *payload + want->begin, std::move(destination), stop);
     CKPTFS_CO_RETURN_IF_ERROR(read);
   }

@@ -115,9 +115,8 @@ class TorchFileReader {
   using PayloadOffsets = std::unordered_map<const Record*, std::uint64_t>;
   Task<Result<PayloadOffsets>> InnerPayloads(const std::vector<Want>& wants,
                                              std::stop_token stop);
-  Task<void> AskPayloads(const std::vector<const Record*>* records,
-                         std::size_t* next, PayloadOffsets* offsets,
-                         std::optional<Error>* error, std::stop_token stop);
+  Task<Result<void>> AskPayload(const Record* record, std::uint64_t* offset,
+                                std::stop_token stop);
   Task<Result<void>> ReadDeflated(Want want, std::shared_ptr<void> memory_owner,
                                   Executor& pool, std::stop_token stop);
 

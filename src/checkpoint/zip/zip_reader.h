@@ -30,7 +30,7 @@ class ZipReader {
 
   const std::string& name() const { return file_.name(); }
   std::uint64_t file_bytes() const { return file_.size(); }
-  ByteSource& source() { return file_.source(); }
+  OpenedFile& file() { return file_; }
 
   const std::vector<ZipEntry>& entries() const {
     return entries_;
