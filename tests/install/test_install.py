@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 import torch
+import torch.distributed.checkpoint as dcp
 
 from support.programs import ROOT
 
@@ -173,6 +174,26 @@ def test_partial_load(examples, checkpoint, place):
                   env=place.env)
     assert output.splitlines() == ["model.weight", "model.tied",
                                    "2 of 3 tensors, 4000 bytes moved"]
+
+
+def test_dcp_reshard(examples, place, tmp_path):
+    """Three ranks' rows of what torch saved as one; only theirs move."""
+    state = {"model": {"weight": torch.randn(100, 10), "scale": torch.ones(())},
+             "step": 7}
+    dcp.save(state, checkpoint_id=tmp_path / "saved", no_dist=True)
+    for file in (tmp_path / "saved").iterdir():
+        place.put(file)
+    rows = []
+    for rank in range(3):
+        output = call(examples / "dcp_reshard", place.path(""), rank, 3,
+                      tmp_path / "part.pt", env=place.env)
+        part = torch.load(tmp_path / "part.pt", weights_only=True)
+        assert part["model.scale"] == 1
+        rows.append(part["model.weight"])
+        moved = rows[-1].numel() * 4 + 4
+        assert output == f"2 tensors, {moved} bytes moved\n"
+    assert [len(part) for part in rows] == [34, 34, 32]
+    assert torch.equal(torch.cat(rows), state["model"]["weight"])
 
 
 def test_train_and_resume(examples, place):

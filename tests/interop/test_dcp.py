@@ -144,3 +144,23 @@ def test_in_a_bucket(folder, tmp_path, s3server):
         tmp_path / "filled.pt", 3, 1, server=s3server)
     same(torch.load(tmp_path / "filled.pt")["model"],
          dcp_ranks.plain_state()["model"])
+
+
+@pytest.mark.ckptfs_only
+def test_on_a_mount(folder, tmp_path, mount):
+    """Saved by C++ and by torch into the mount, loaded by the other there; the
+    bucket has the same files. [S-65]"""
+    run("save", folder / "state.pt", mount.path / "cpp", 2, 0, 2,
+        server=mount.server)
+    names = {"__0_0.distcp", "__0_1.distcp", "__1_0.distcp", "__1_1.distcp",
+             ".metadata"}
+    assert set(os.listdir(mount.path / "cpp")) == names
+    assert {f"cpp/{name}" for name in names} <= set(mount.bucket.keys())
+    dcp_to_torch_save(mount.path / "cpp", tmp_path / "torch.pt")
+    run("unpack", mount.path / "cpp", tmp_path / "cpp.pt", server=mount.server)
+    same(torch.load(tmp_path / "cpp.pt"), torch.load(tmp_path / "torch.pt"))
+    shutil.copytree(folder / "py4", mount.path / "py")
+    run("fill", mount.path / "py", folder / "zero.pt", tmp_path / "out.pt", 3,
+        1, server=mount.server)
+    same(torch.load(tmp_path / "out.pt")["model"],
+         dcp_ranks.plain_state()["model"])

@@ -105,27 +105,56 @@ def test_tar_is_refused_by_name(tmp_path):
     assert not (tmp_path / "out.pt").exists()
 
 
-def test_beyond_four_gib(tmp_path):
-    """64-bit sizes and offsets: a tensor behind one of 4.2 GiB, and the end of
-    that one itself. Of both only the bytes that are wanted are fetched. The
-    file is a hole, but for those."""
-    big = torch.empty(4_509_715_660, dtype=torch.uint8)
+BIG = 4_509_715_660
+
+
+@pytest.fixture(scope="module")
+def beyond_four_gib(tmp_path_factory):
+    """(file, expected): a tensor behind one of 4.2 GiB, and the end of that one
+    itself. The file is a hole, but for the two."""
+    path = tmp_path_factory.mktemp("big") / "in.pt"
+    big = torch.empty(BIG, dtype=torch.uint8)
     value = {"big": big, "end": big[-1000:], "small": torch.empty(1000)}
     with torch.serialization.skip_data():
-        torch.save(value, tmp_path / "in.pt")
-    assert os.stat(tmp_path / "in.pt").st_size > 1 << 32
+        torch.save(value, path)
+    assert os.stat(path).st_size > 1 << 32
     expected = {"end": torch.arange(1000).to(torch.uint8),
                 "small": torch.arange(1000.0)}
-    reader = torch._C.PyTorchFileReader(str(tmp_path / "in.pt"))
-    with open(tmp_path / "in.pt", "r+b") as file:
-        file.seek(reader.get_record_offset("data/0") + big.numel() - 1000)
+    reader = torch._C.PyTorchFileReader(str(path))
+    with open(path, "r+b") as file:
+        file.seek(reader.get_record_offset("data/0") + BIG - 1000)
         file.write(expected["end"].numpy().tobytes())
         file.seek(reader.get_record_offset("data/1"))
         file.write(expected["small"].numpy().tobytes())
+    return path, expected
+
+
+def test_reading_beyond_four_gib(beyond_four_gib, tmp_path):
+    """64-bit sizes and offsets; only the bytes that are wanted are fetched."""
+    path, expected = beyond_four_gib
     for name, fetched in (("end", 1000), ("small", 4000)):
-        done = run(tmp_path / "in.pt", tmp_path / "out.pt", "--only", name)
+        done = run(path, tmp_path / "out.pt", "--only", name)
         assert done.returncode == 0, done.stderr
         # A view begins at a multiple of 16 bytes of its storage.
         assert fetched <= int(done.stdout.split()[1]) < fetched + 16
         result = torch.load(tmp_path / "out.pt")
         assert torch.equal(result.pop(name), expected[name]) and not result
+
+
+def test_writing_beyond_four_gib(beyond_four_gib, tmp_path):
+    """torch finds what lies behind 4 GiB, and the directory itself."""
+    path, expected = beyond_four_gib
+    out = tmp_path / path.name  # it names the archive, too
+    try:
+        done = run(path, out)
+        assert done.returncode == 0, done.stderr
+        result = torch.load(out, mmap=True, weights_only=True)
+        assert result["big"].shape == (BIG,)
+        for name, tensor in expected.items():
+            assert torch.equal(result[name], tensor)
+        theirs, ours = (torch._C.PyTorchFileReader(str(p)) for p in (path, out))
+        for record in ("data/0", "data/1"):
+            assert (theirs.get_record_offset(record)
+                    == ours.get_record_offset(record))
+    finally:
+        out.unlink(missing_ok=True)  # 4.2 GiB that pytest would keep

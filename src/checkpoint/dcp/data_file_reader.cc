@@ -46,8 +46,8 @@ Task<Result<void>> DataFileReader::Read(std::vector<Want> wants,
       }
     }
     firsts.push_back(wants_.size());
-    IndexedWork work = [this, &firsts](std::size_t i, std::stop_token stop) {
-      return ReadItem(firsts[i], firsts[i + 1], std::move(stop));
+    IndexedWork work = [this, &firsts](std::size_t i, std::stop_token stopped) {
+      return ReadItem(firsts[i], firsts[i + 1], std::move(stopped));
     };
     done = co_await ForEach(firsts.size() - 1, std::move(work));
   }
@@ -101,8 +101,8 @@ Task<Result<void>> DataFileReader::FetchEnds() {
   buffer->resize(std::min<std::uint64_t>(buffer->size(), *size));
   fetched_.Add(0, buffer);
   if (at_start) ranges.erase(ranges.begin());
-  IndexedWork work = [this, &ranges](std::size_t i, std::stop_token stop) {
-    return FetchRange(ranges[i], std::move(stop));
+  IndexedWork work = [this, &ranges](std::size_t i, std::stop_token stopped) {
+    return FetchRange(ranges[i], std::move(stopped));
   };
   Result<void> done = co_await ForEach(ranges.size(), std::move(work));
   co_return done;
@@ -242,8 +242,8 @@ Task<Result<void>> DataFileReader::ReadPieces() {
   for (const Placed& placed : pieces_) {
     runs.Add(placed.range.begin, placed.range.end);
   }
-  IndexedWork work = [this, &runs](std::size_t i, std::stop_token stop) {
-    return ReadRun(runs.runs()[i], std::move(stop));
+  IndexedWork work = [this, &runs](std::size_t i, std::stop_token stopped) {
+    return ReadRun(runs.runs()[i], std::move(stopped));
   };
   Result<void> done = co_await ForEach(runs.runs().size(), std::move(work));
   co_return done;

@@ -31,16 +31,22 @@ class TorchFileWrite : public ::testing::Test {
     CKPTFS_RETURN_IF_ERROR(Await(strand, writer.WriteTo(*sink, pool)));
     return Await(strand, sink->Commit({}));
   }
+  Result<std::unique_ptr<TorchFileReader>> Open(
+      TorchFileReadOptions options = {}) {
+    return Await(
+        strand, TorchFileReader::Open(std::make_unique<ObjectSource>(
+                                          bucket, strand, "k", "s3://bucket/k"),
+                                      strand, pool, std::move(options), {}));
+  }
   // The value of the object, with every storage loaded.
   Result<Value> Load(TorchFileReadOptions options = {}) {
-    CKPTFS_ASSIGN_OR_RETURN(
-        std::unique_ptr<TorchFileReader> reader,
-        Await(strand,
-              TorchFileReader::Open(std::make_unique<ObjectSource>(
-                                        bucket, strand, "k", "s3://bucket/k"),
-                                    strand, pool, std::move(options), {})));
+    CKPTFS_ASSIGN_OR_RETURN(std::unique_ptr<TorchFileReader> reader,
+                            Open(std::move(options)));
+    return LoadFrom(*reader);
+  }
+  Result<Value> LoadFrom(TorchFileReader& reader) {
     std::vector<TorchFileReader::Want> wants;
-    for (const TorchFileReader::Record& record : reader->records()) {
+    for (const TorchFileReader::Record& record : reader.records()) {
       auto memory = std::make_shared<std::string>(record.storage->bytes, '\0');
       record.storage->memory = std::as_writable_bytes(std::span(*memory));
       record.storage->owner = memory;
@@ -48,8 +54,8 @@ class TorchFileWrite : public ::testing::Test {
           {&record, 0, record.storage->bytes, record.storage->memory});
     }
     CKPTFS_RETURN_IF_ERROR(
-        Await(strand, reader->Read(std::move(wants), nullptr, pool, {})));
-    return reader->value();
+        Await(strand, reader.Read(std::move(wants), nullptr, pool, {})));
+    return reader.value();
   }
   static std::shared_ptr<Storage> Filled(std::size_t bytes, unsigned seed) {
     auto memory = std::make_shared<std::string>(bytes, '\0');
@@ -185,6 +191,24 @@ TEST_F(TorchFileWrite, RefusesWhatTorchCouldNotLoad) {
   loop.AsList()->items.push_back(loop);
   EXPECT_NE(why(loop).find("contains itself"), std::string::npos);
   loop.AsList()->items.clear();
+}
+
+// [S-62]
+TEST_F(TorchFileWrite, AnObjectThatIsReplacedMeanwhileIsStale) {
+  Dict state;
+  TensorView tensor;
+  tensor.storage = Filled(2 * OpenedFile::kHeadBytes, 1);
+  tensor.shape = {static_cast<std::int64_t>(tensor.storage->bytes / 4)};
+  tensor.strides = {1};
+  state.Assign("w", std::move(tensor));
+  const Value value(std::move(state));
+  ASSERT_TRUE(Save(value, 8 << 20).has_value());
+  const auto reader = Open();
+  ASSERT_TRUE(reader.has_value());
+  ASSERT_TRUE(Save(value, 8 << 20).has_value());
+  const Result<Value> loaded = LoadFrom(**reader);
+  ASSERT_FALSE(loaded.has_value());
+  EXPECT_EQ(loaded.error().code(), ErrorCode::kStale);
 }
 
 }  // namespace
