@@ -3,6 +3,7 @@
 // be s3:// URIs; AWS_* variables name endpoint and credentials.
 //
 //   --weights-only  refuse what torch.load(weights_only=True) refuses
+//   --unverified    compare no checksums
 //   --into          load a second time, into the tensors of the first load,
 //                   whose bytes are overwritten before
 //   --only PREFIX   save a dict of the tensors whose names begin so, and fetch
@@ -23,6 +24,7 @@ namespace {
 struct Arguments {
   std::vector<std::string> paths;
   bool weights_only = false;
+  bool verify = true;
   bool into = false;
   std::optional<std::string> only;
 };
@@ -33,6 +35,8 @@ std::optional<Arguments> Parse(int argc, char** argv) {
     const std::string_view word = argv[i];
     if (word == "--weights-only") {
       out.weights_only = true;
+    } else if (word == "--unverified") {
+      out.verify = false;
     } else if (word == "--into") {
       out.into = true;
     } else if (word == "--only" && i + 1 < argc) {
@@ -51,7 +55,7 @@ Result<Value> Load(Engine& engine, const Arguments& arguments) {
   LoadOptions options;
   options.weights_only = arguments.weights_only;
   // Records that hold what was put there later have none that is right.
-  options.verify_crc = !arguments.only;
+  options.verify_crc = arguments.verify && !arguments.only;
   std::uint64_t fetched = 0;
   if (arguments.only) {
     options.filter = [prefix = *arguments.only](std::string_view name) {
@@ -99,7 +103,8 @@ int main(int argc, char** argv) {
   const auto arguments = ckptfs::Parse(argc, argv);
   if (!arguments) {
     std::fprintf(stderr,
-                 "usage: %s [--weights-only] [--into] [--only PREFIX] IN OUT\n",
+                 "usage: %s [--weights-only] [--unverified] [--into] "
+                 "[--only PREFIX] IN OUT\n",
                  argv[0]);
     return 2;
   }
