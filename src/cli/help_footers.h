@@ -45,8 +45,9 @@ Exit status:
   9  damaged, or not a checkpoint that is read here)";
 
 inline constexpr char kVerifyFooter[] = R"(
-Reads a torch.save file, in bounded memory, and compares every record with its
-checksum. Of safetensors, which has no checksums, the sizes are compared.
+Reads a torch.save file, or all that a DCP folder has of them, in bounded
+memory, and compares every record with its checksum. Of safetensors, which has
+no checksums, the sizes are compared.
 
 Exit status:
   0  whole

@@ -102,9 +102,8 @@ Result<FileSummary> Summarize(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-Task<Result<FileSummary>> InspectDcp(internal::EngineRuntime& runtime,
-                                     OpenedFile metadata,
-                                     std::stop_token stop) {
+Task<Result<std::string>> DcpMetadataBytes(OpenedFile& metadata,
+                                           std::stop_token stop) {
   if (metadata.size() > kMaxMetadataBytes) {
     co_return Fail(ErrorCode::kTooLarge, metadata.name() + " has " +
                                              std::to_string(metadata.size()) +
@@ -113,6 +112,21 @@ Task<Result<FileSummary>> InspectDcp(internal::EngineRuntime& runtime,
   }
   Result<std::string> bytes =
       co_await metadata.Bytes(0, metadata.size(), std::move(stop));
+  co_return bytes;
+}
+
+std::string DcpFolderOf(const OpenedFile& metadata) {
+  constexpr std::string_view kFile = "/.metadata";
+  std::string name = metadata.name();
+  if (name.ends_with(kFile)) name.resize(name.size() - kFile.size());
+  return name;
+}
+
+Task<Result<FileSummary>> InspectDcp(internal::EngineRuntime& runtime,
+                                     OpenedFile metadata,
+                                     std::stop_token stop) {
+  Result<std::string> bytes =
+      co_await DcpMetadataBytes(metadata, std::move(stop));
   CKPTFS_CO_RETURN_IF_ERROR(bytes);
   Future<FileSummary> summarizing =
       RunOn<FileSummary>(runtime.pool(), [bytes = *std::move(bytes)] {
@@ -120,11 +134,7 @@ Task<Result<FileSummary>> InspectDcp(internal::EngineRuntime& runtime,
       });
   Result<FileSummary> summary = co_await std::move(summarizing);
   if (!summary) co_return Fail(summary.error().WithContext(metadata.name()));
-  constexpr std::string_view kFile = "/.metadata";
-  summary->name = metadata.name();
-  if (summary->name.ends_with(kFile)) {
-    summary->name.resize(summary->name.size() - kFile.size());
-  }
+  summary->name = DcpFolderOf(metadata);
   co_return summary;
 }
 

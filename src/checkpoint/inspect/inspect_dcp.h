@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stop_token>
+#include <string>
 
 #include "checkpoint/engine/engine_runtime.h"
 #include "checkpoint/inspect/file_summary.h"
@@ -10,9 +11,15 @@
 namespace ckptfs {
 
 // `metadata`: the open file .metadata, named so. The data files are not looked
-// at. On the runtime's strand. Errors: those of ParseDcpMetadata, and kTooLarge
-// for a .metadata beyond 1 GiB.
+// at. On the runtime's strand. Errors: those of ParseDcpMetadata and
+// DcpMetadataBytes.
 Task<Result<FileSummary>> InspectDcp(internal::EngineRuntime& runtime,
                                      OpenedFile metadata, std::stop_token stop);
+
+// All of the file. kTooLarge: beyond 1 GiB.
+Task<Result<std::string>> DcpMetadataBytes(OpenedFile& metadata,
+                                           std::stop_token stop);
+// The name of the folder that it is in.
+std::string DcpFolderOf(const OpenedFile& metadata);
 
 }  // namespace ckptfs
