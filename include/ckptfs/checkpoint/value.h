@@ -44,6 +44,9 @@ struct BigInt {
 struct Global {
   std::string module;
   std::string name;
+  bool Is(std::string_view in_module, std::string_view of_name) const {
+    return module == in_module && name == of_name;
+  }
   friend bool operator==(const Global&, const Global&) = default;
 };
 
@@ -192,7 +195,7 @@ struct Object {
   std::vector<Dict::Item> dict_items;
 
   bool Is(std::string_view module, std::string_view name) const {
-    return callable.module == module && callable.name == name;
+    return callable.Is(module, name);
   }
 };
 

@@ -40,7 +40,7 @@ bool IsOfDcp(const Global& global) {
 class GetattrScan final : public PickleHandler {
  public:
   Result<Value> Reduce(const Global& callable,
-                       std::vector<Value> args) override {
+                       const std::vector<Value>& args) override {
     if (IsGetattr(callable)) {
       const Global* of = args.empty() ? nullptr : args[0].AsGlobal();
       if (of == nullptr || of->module != kMetadataModule ||
@@ -48,7 +48,7 @@ class GetattrScan final : public PickleHandler {
         unsafe = true;
       }
     }
-    return PickleHandler::Reduce(callable, std::move(args));
+    return PickleHandler::Reduce(callable, args);
   }
   bool unsafe = false;
 };

@@ -174,7 +174,7 @@ class PickleMachine {
   Result<void> GetMemo(std::uint64_t index);
   Result<void> Drop();
   Result<void> Charge(std::uint64_t copied);
-  Result<void> Call(Global global, std::vector<Value> args);
+  Result<void> Call(const Global& global, const std::vector<Value>& args);
   Result<void> Reduce();
   Result<void> NewObject(bool with_kwargs);
   Result<void> Build();

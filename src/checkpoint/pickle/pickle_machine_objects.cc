@@ -26,10 +26,6 @@ Result<Bytes> Latin1(const std::string& text) {
   return out;
 }
 
-bool IsBuiltin(const Global& global, std::string_view name) {
-  return global.module == "builtins" && global.name == name;
-}
-
 }  // namespace
 
 Result<void> PickleMachine::Drop() {
@@ -53,9 +49,10 @@ Result<void> PickleMachine::Charge(std::uint64_t copied) {
   return {};
 }
 
-Result<void> PickleMachine::Call(Global global, std::vector<Value> args) {
+Result<void> PickleMachine::Call(const Global& global,
+                                 const std::vector<Value>& args) {
   CKPTFS_RETURN_IF_ERROR(handler_.CheckGlobal(global));
-  CKPTFS_ASSIGN_OR_RETURN(Value made, handler_.Reduce(global, std::move(args)));
+  CKPTFS_ASSIGN_OR_RETURN(Value made, handler_.Reduce(global, args));
   return PushNew(std::move(made));
 }
 
@@ -73,7 +70,7 @@ Result<void> PickleMachine::Reduce() {
   }
   const std::vector<Value>& items = tuple->items;
   CKPTFS_RETURN_IF_ERROR(Charge(items.size()));
-  if (*global == Global{"collections", "OrderedDict"} && items.size() <= 1) {
+  if (global->Is("collections", "OrderedDict") && items.size() <= 1) {
     Dict dict(Dict::Type::kOrderedDict);
     const List* pairs = items.empty() ? nullptr : items[0].AsList();
     if (!items.empty() && pairs == nullptr) {
@@ -92,14 +89,15 @@ Result<void> PickleMachine::Reduce() {
     }
     return PushNew(Value(std::move(dict)));
   }
-  if (IsBuiltin(*global, "set") && items.size() == 1 &&
+  if (global->Is("builtins", "set") && items.size() == 1 &&
       items[0].AsList() != nullptr) {
     CKPTFS_RETURN_IF_ERROR(Charge(items[0].AsList()->items.size()));
     return PushNew(Value(Set{items[0].AsList()->items}));
   }
   // The empty bytes of protocol 2.
-  if (IsBuiltin(*global, "bytes") && items.empty()) return Push(Value(Bytes()));
-  if (*global == Global{"_codecs", "encode"} && items.size() == 2 &&
+  if (global->Is("builtins", "bytes") && items.empty())
+    return Push(Value(Bytes()));
+  if (global->Is("_codecs", "encode") && items.size() == 2 &&
       items[0].AsString() != nullptr && items[1].AsString() != nullptr &&
       (*items[1].AsString() == "latin1" || *items[1].AsString() == "latin-1")) {
     CKPTFS_RETURN_IF_ERROR(Charge(items[0].AsString()->size()));

@@ -30,10 +30,10 @@ class GlobalScan final : public PickleHandler {
 Result<void> PickleHandler::CheckGlobal(const Global&) { return {}; }
 
 Result<Value> PickleHandler::Reduce(const Global& callable,
-                                    std::vector<Value> args) {
+                                    const std::vector<Value>& args) {
   Object object;
   object.callable = callable;
-  object.args = std::move(args);
+  object.args = args;
   return Value(std::move(object));
 }
 

@@ -22,7 +22,8 @@ class PickleHandler {
   // allowed.
   virtual Result<void> CheckGlobal(const Global& global);
   // callable(*args). `args` were built before, so they hold no cycle.
-  virtual Result<Value> Reduce(const Global& callable, std::vector<Value> args);
+  virtual Result<Value> Reduce(const Global& callable,
+                               const std::vector<Value>& args);
   // BINPERSID.
   virtual Result<Value> Persistent(const Value& id);
   // BUILD on what is neither an Object nor an OrderedDict or dict (which keep

@@ -104,15 +104,12 @@ Result<Value> TorchPickle::Persistent(const Value& id) {
 }
 
 Result<Value> TorchPickle::Reduce(const Global& callable,
-                                  std::vector<Value> args) {
-  const bool v2 =
-      callable.module == kTorchUtils && callable.name == "_rebuild_tensor_v2";
-  const bool v3 =
-      callable.module == kTorchUtils && callable.name == "_rebuild_tensor_v3";
-  const bool v1 =
-      callable.module == kTorchUtils && callable.name == "_rebuild_tensor";
+                                  const std::vector<Value>& args) {
+  const bool v2 = callable.Is(kTorchUtils, "_rebuild_tensor_v2");
+  const bool v3 = callable.Is(kTorchUtils, "_rebuild_tensor_v3");
+  const bool v1 = callable.Is(kTorchUtils, "_rebuild_tensor");
   if (!v1 && !v2 && !v3) {
-    return PickleHandler::Reduce(callable, std::move(args));
+    return PickleHandler::Reduce(callable, args);
   }
   // (storage, offset, size, stride[, requires_grad, hooks[, dtype (v3)]
   // [, metadata]])
@@ -125,7 +122,7 @@ Result<Value> TorchPickle::Reduce(const Global& callable,
   if (!v1 && args.size() > needed) {
     const Dict* metadata = args[needed].AsDict();
     if (metadata == nullptr ? !args[needed].is_none() : metadata->size() > 0) {
-      return PickleHandler::Reduce(callable, std::move(args));
+      return PickleHandler::Reduce(callable, args);
     }
   }
   const StorageReference* storage = args[0].AsStorage();

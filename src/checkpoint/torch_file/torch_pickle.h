@@ -26,7 +26,7 @@ class TorchPickle final : public PickleHandler {
 
   Result<void> CheckGlobal(const Global& global) override;
   Result<Value> Reduce(const Global& callable,
-                       std::vector<Value> args) override;
+                       const std::vector<Value>& args) override;
   Result<Value> Persistent(const Value& id) override;
 
   // By key: what the pickle said of each storage.
