@@ -90,6 +90,9 @@ class Bench:
                 save = mode.replace("load", "save")
                 self.ours(server, save, uris[0], *sizes)
                 self.theirs(server, save, uris[1], *sizes)
+            if mode.endswith("save"):
+                # What is replaced would stay in the server's memory meanwhile.
+                server.prefix(f"{kind}/").clear()
             ours.append(self.ours(server, mode, uris[0], *sizes,
                                   "--connections", connections))
             theirs.append(self.theirs(server, mode, uris[1], *sizes))
@@ -118,6 +121,8 @@ class Bench:
     def near(self, modes):
         shapes = QUICK_SHAPES if self.options.quick else SHAPES
         for name, shape in shapes.items():
+            if self.options.shape and self.options.shape != name:
+                continue
             for mode in modes:
                 kind = "save" if mode.endswith("save") else "load"
                 if not self.wanted(kind):
@@ -180,7 +185,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only")
+    parser.add_argument("--only", metavar="KIND,...",
+                        help="save, load, far, part")
+    parser.add_argument("--shape", help='e.g. "4 GiB"; not of far and part')
     parser.add_argument("--json", type=pathlib.Path)
     bench = Bench(parser.parse_args())
     print("kind      row                      ours  theirs  ratio     ours "
