@@ -12,6 +12,10 @@ target_compile_options(ckptfs_flags INTERFACE
 # 105562, 105593); clang checks the same code.
 target_compile_options(ckptfs_flags INTERFACE
   $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized -Wno-restrict>)
+# libstdc++ 12's std::stable_sort and stable_partition use what C++17 deprecates,
+# and clang says so where they are expanded.
+target_compile_options(ckptfs_flags INTERFACE
+  $<$<CXX_COMPILER_ID:Clang>:-Wno-deprecated-declarations>)
 target_compile_definitions(ckptfs_flags INTERFACE _FILE_OFFSET_BITS=64)
 if(CKPTFS_SANITIZE)
   target_compile_options(ckptfs_flags INTERFACE

@@ -23,8 +23,7 @@ Payload PayloadOf(std::string part) {
 }  // namespace
 
 StreamSink::StreamSink(internal::EngineRuntime& runtime, std::string name)
-    : runtime_(runtime),
-      name_(std::move(name)),
+    : name_(std::move(name)),
       plan_(PartPlan::Ladder(kFirstPartBytes, kLastPartBytes)),
       max_pending_(std::max(runtime.options().parts_in_flight, 1)) {}
 

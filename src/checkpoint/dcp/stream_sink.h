@@ -41,7 +41,6 @@ class StreamSink {
   };
   void Send(int number, std::string part);
 
-  internal::EngineRuntime& runtime_;
   const std::string name_;
   // One of both.
   std::unique_ptr<FileSink> file_;

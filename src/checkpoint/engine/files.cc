@@ -202,8 +202,7 @@ Task<Result<std::unique_ptr<ByteSource>>> Files::Source(std::string path) {
   Result<Location> at = co_await Locate(std::move(path));
   CKPTFS_CO_RETURN_IF_ERROR(at);
   if (at->kind == Location::Kind::kFile) {
-    co_return std::make_unique<FileSource>(at->path, runtime_.strand(),
-                                           runtime_.pool());
+    co_return std::make_unique<FileSource>(at->path, runtime_.pool());
   }
   const Result<ObjectStore*> store = StoreOf(*at);
   CKPTFS_CO_RETURN_IF_ERROR(store);

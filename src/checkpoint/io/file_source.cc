@@ -56,8 +56,8 @@ Result<std::uint64_t> ReadAt(int fd, const std::string& path,
 
 }  // namespace
 
-FileSource::FileSource(std::string path, Executor& executor, Executor& pool)
-    : path_(std::move(path)), executor_(executor), pool_(pool) {}
+FileSource::FileSource(std::string path, Executor& pool)
+    : path_(std::move(path)), pool_(pool) {}
 
 Task<Result<std::uint64_t>> FileSource::Open(Destination first,
                                              std::stop_token) {

@@ -14,8 +14,8 @@ namespace ckptfs {
 // end; one that is overwritten in place shows in its size or mtime (kStale).
 class FileSource final : public ByteSource {
  public:
-  // `pool` runs blocking calls; both executors outlive the source.
-  FileSource(std::string path, Executor& executor, Executor& pool);
+  // `pool` runs blocking calls, and outlives the source.
+  FileSource(std::string path, Executor& pool);
 
   const std::string& name() const override { return path_; }
   Task<Result<std::uint64_t>> Open(Destination first,
@@ -26,7 +26,6 @@ class FileSource final : public ByteSource {
  private:
   struct File;
   const std::string path_;
-  Executor& executor_;
   Executor& pool_;
   std::shared_ptr<const File> file_;  // set by Open; shared with the pool
 };

@@ -121,16 +121,16 @@ TEST_F(TorchFile, ReadsWhatTorchWrote) {
 }
 
 TEST_F(TorchFile, ReadsPlainFiles) {
-  Result<Reader> reader = OpenSource(
-      std::make_unique<FileSource>(FixturePath("values.pt"), strand, pool));
+  Result<Reader> reader =
+      OpenSource(std::make_unique<FileSource>(FixturePath("values.pt"), pool));
   ASSERT_TRUE(reader.has_value()) << reader.error().ToString();
   ASSERT_TRUE(Load(**reader).has_value());
   ExpectValues(**reader);
-  EXPECT_EQ(OpenSource(std::make_unique<FileSource>(FixturePath("absent"),
-                                                    strand, pool))
-                .error()
-                .code(),
-            ErrorCode::kNotFound);
+  EXPECT_EQ(
+      OpenSource(std::make_unique<FileSource>(FixturePath("absent"), pool))
+          .error()
+          .code(),
+      ErrorCode::kNotFound);
 }
 
 TEST_F(TorchFile, ASmallFileIsOneRequest) {
