@@ -157,7 +157,7 @@ Task<Result<void>> FileSink::Commit(WriteCondition condition) {
                        on_mount = on_mount_,
                        no_replace = condition.if_none_match]() -> Result<void> {
     if (on_mount) {
-      const Result<void> renamed = Rename(temporary, path, no_replace);
+      Result<void> renamed = Rename(temporary, path, no_replace);
       const int closed = close(fd) == 0 ? 0 : errno;
       if (renamed && closed != 0) {
         return Fail(FileError(closed, "close " + path));
