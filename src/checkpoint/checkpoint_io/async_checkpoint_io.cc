@@ -170,7 +170,7 @@ Result<Value> AsyncCheckpointIO::LoadCheckpoint(
 
 Result<void> AsyncCheckpointIO::RemoveCheckpoint(const std::string& path) {
   queue_->WaitFor(path);
-  const Result<void> removed = queue_->inner().RemoveCheckpoint(path);
+  Result<void> removed = queue_->inner().RemoveCheckpoint(path);
   if (std::optional<Error> error = queue_->TakeError()) {
     if (!removed) LogError(removed.error().ToString());
     return Fail(*std::move(error));
