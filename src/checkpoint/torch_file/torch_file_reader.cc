@@ -91,6 +91,22 @@ Result<void> TorchFileReader::FindArchive() {
   return {};
 }
 
+Task<Result<void>> TorchFileReader::Read(
+    std::vector<Want> wants, std::shared_ptr<void> memory_owner, Executor& pool,
+    std::stop_token stop, std::function<void(std::uint64_t)> got) {
+  RecordReader reader(*zip_, executor_);
+  std::function<void(const Want&)> full;
+  if (got) {
+    full = [got = std::move(got)](const Want& want) {
+      got(want.memory.size());
+    };
+  }
+  Result<void> read =
+      co_await reader.Read(std::move(wants), std::move(memory_owner), pool,
+                           std::move(stop), std::move(full));
+  co_return read;
+}
+
 Task<Result<std::uint64_t>> TorchFileReader::PayloadOffset(
     ZipEntry entry, std::stop_token stop) {
   return zip_->PayloadOffset(std::move(entry), std::move(stop));
@@ -177,7 +193,7 @@ Result<void> TorchFileReader::ConnectStorages(
                       " bytes, and data.pkl says " +
                       std::to_string(storage->bytes));
     }
-    records_.push_back({storage, entry, zip_->RoomEnd(entry)});
+    records_.push_back({{entry, zip_->RoomEnd(entry)}, storage});
   }
   std::sort(records_.begin(), records_.end(),
             [](const Record& a, const Record& b) {

@@ -10,16 +10,15 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <stop_token>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include "checkpoint/io/byte_source.h"
 #include "checkpoint/io/opened_file.h"
 #include "checkpoint/pickle/pickle_reader.h"
+#include "checkpoint/zip/record_reader.h"
 #include "checkpoint/zip/zip_directory.h"
 #include "checkpoint/zip/zip_reader.h"
 
@@ -65,10 +64,8 @@ class TorchFileReader {
   // Its tensors have storages without memory until Read.
   const Value& value() const { return value_; }
 
-  struct Record {
+  struct Record : ZipRecord {
     std::shared_ptr<Storage> storage;
-    ZipEntry entry;
-    std::uint64_t end = 0;  // of the room in the file: the next record
   };
   // Every storage that the values name, in the order of the file.
   const std::vector<Record>& records() const { return records_; }
@@ -78,18 +75,8 @@ class TorchFileReader {
   // Every global that the pickle names (ScanPickleGlobals), if asked for.
   const std::vector<Global>& globals() const { return globals_; }
 
-  // The bytes of a storage that are wanted: those, and no others, are fetched.
-  struct Want {
-    const Record* record = nullptr;
-    std::uint64_t begin = 0;  // within the storage
-    std::uint64_t end = 0;
-    std::span<std::byte> memory;  // end - begin bytes
-  };
-  // Fills the memory of all, which `wants` must not name twice. Wants that lie
-  // close together travel in one range. `memory_owner` keeps every `memory`
-  // alive until no thread touches it. Compressed records are fetched whole and
-  // inflated on `pool`. `got`, if there is one, is told of bytes that have
-  // arrived in the wanted memory.
+  using Want = RecordReader::Want;
+  // As RecordReader::Read, but that `got` is told of bytes.
   Task<Result<void>> Read(std::vector<Want> wants,
                           std::shared_ptr<void> memory_owner, Executor& pool,
                           std::stop_token stop,
@@ -111,14 +98,6 @@ class TorchFileReader {
   Task<Result<void>> ParseValues(Executor& pool, std::stop_token stop);
   Result<void> ConnectStorages(
       const std::vector<std::shared_ptr<Storage>>& storages);
-
-  using PayloadOffsets = std::unordered_map<const Record*, std::uint64_t>;
-  Task<Result<PayloadOffsets>> InnerPayloads(const std::vector<Want>& wants,
-                                             std::stop_token stop);
-  Task<Result<void>> AskPayload(const Record* record, std::uint64_t* offset,
-                                std::stop_token stop);
-  Task<Result<void>> ReadDeflated(Want want, std::shared_ptr<void> memory_owner,
-                                  Executor& pool, std::stop_token stop);
 
   std::unique_ptr<ZipReader> zip_;
   Executor& executor_;

@@ -35,7 +35,7 @@ class Numbering final : public PickleStorages {
 }  // namespace
 
 std::span<const std::byte> TorchFileWriter::Content::bytes() const {
-  if (storage != nullptr) return storage->memory;
+  if (text.empty()) return memory;
   return std::as_bytes(std::span(text));
 }
 
@@ -45,21 +45,20 @@ struct TorchFileWriter::Assembly {
   std::string id;
 };
 
+TorchFileWriter::TorchFileWriter(std::string archive, std::uint64_t alignment)
+    : layout_(std::make_shared<ZipLayout>(std::move(archive), alignment)),
+      contents_(std::make_shared<std::vector<Content>>()) {}
+
 Result<TorchFileWriter> TorchFileWriter::Plan(const Value& value,
                                               std::string archive) {
   Numbering storages;
   CKPTFS_ASSIGN_OR_RETURN(std::string pickle, WritePickle(value, storages));
-  TorchFileWriter writer;
-  writer.layout_ = std::make_shared<ZipLayout>(std::move(archive));
-  writer.contents_ = std::make_shared<std::vector<Content>>();
-  const auto text = [&writer](const char* name, std::string content) {
-    return writer.Add(name, {nullptr, std::move(content)});
-  };
+  TorchFileWriter writer(std::move(archive), 64);
   // In the order of torch.save (2.13).
-  CKPTFS_RETURN_IF_ERROR(text("data.pkl", std::move(pickle)));
-  CKPTFS_RETURN_IF_ERROR(text(".format_version", "1"));
-  CKPTFS_RETURN_IF_ERROR(text(".storage_alignment", "64"));
-  CKPTFS_RETURN_IF_ERROR(text("byteorder", "little"));
+  CKPTFS_RETURN_IF_ERROR(writer.AddText("data.pkl", std::move(pickle)));
+  CKPTFS_RETURN_IF_ERROR(writer.AddText(".format_version", "1"));
+  CKPTFS_RETURN_IF_ERROR(writer.AddText(".storage_alignment", "64"));
+  CKPTFS_RETURN_IF_ERROR(writer.AddText("byteorder", "little"));
   for (std::size_t i = 0; i < storages.order.size(); ++i) {
     const std::shared_ptr<Storage>& storage = storages.order[i];
     if (storage->memory.size() != storage->bytes) {
@@ -67,15 +66,36 @@ Result<TorchFileWriter> TorchFileWriter::Plan(const Value& value,
                   "storage " + std::to_string(i) + " of " +
                       std::to_string(storage->bytes) + " bytes is not loaded");
     }
-    CKPTFS_RETURN_IF_ERROR(
-        writer.Add("data/" + std::to_string(i), {storage, {}}));
+    CKPTFS_RETURN_IF_ERROR(writer.Add("data/" + std::to_string(i),
+                                      {storage, storage->memory, {}}));
   }
-  CKPTFS_RETURN_IF_ERROR(text("version", "3\n"));
+  CKPTFS_RETURN_IF_ERROR(writer.Finish());
+  return writer;
+}
+
+Result<TorchFileWriter> TorchFileWriter::PlanRecords(
+    std::vector<NamedRecord> records, std::shared_ptr<const void> owner,
+    std::string archive, std::uint64_t alignment) {
+  TorchFileWriter writer(std::move(archive), alignment);
+  for (NamedRecord& record : records) {
+    CKPTFS_RETURN_IF_ERROR(
+        writer.Add(std::move(record.name), {owner, record.bytes, {}}));
+  }
+  CKPTFS_RETURN_IF_ERROR(writer.Finish());
+  return writer;
+}
+
+Result<void> TorchFileWriter::Finish() {
+  CKPTFS_RETURN_IF_ERROR(AddText("version", "3\n"));
   // Its digits depend on the CRCs; its size does not.
   CKPTFS_RETURN_IF_ERROR(
-      text(kSerializationId, std::string(kSerializationIdBytes, '0')));
-  writer.CutIntoPieces();
-  return writer;
+      AddText(kSerializationId, std::string(kSerializationIdBytes, '0')));
+  CutIntoPieces();
+  return {};
+}
+
+Result<void> TorchFileWriter::AddText(std::string name, std::string text) {
+  return Add(std::move(name), {nullptr, {}, std::move(text)});
 }
 
 Result<void> TorchFileWriter::Add(std::string name, Content content) {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -17,6 +18,12 @@
 
 namespace ckptfs {
 
+// A record whose bytes are there already, its name without the archive.
+struct NamedRecord {
+  std::string name;
+  std::span<const std::byte> bytes;
+};
+
 // On one executor, that of the sink. Keeps the storages of `value` alive; their
 // bytes must not change until WriteTo has ended.
 class TorchFileWriter {
@@ -25,6 +32,14 @@ class TorchFileWriter {
   // whoever views it, as torch.save does. Errors: those of WritePickle;
   // kInvalidArgument for a storage that is not loaded.
   static Result<TorchFileWriter> Plan(const Value& value, std::string archive);
+
+  // Likewise of records that somebody else has pickled, in their order; the two
+  // that the container adds, `version` and the serialization id, come behind
+  // them. `owner` keeps the bytes alive. kInvalidArgument: as ZipLayout::Add.
+  static Result<TorchFileWriter> PlanRecords(std::vector<NamedRecord> records,
+                                             std::shared_ptr<const void> owner,
+                                             std::string archive,
+                                             std::uint64_t alignment = 64);
 
   std::uint64_t file_bytes() const {
     return layout_->tail_offset() + layout_->tail_bytes();
@@ -44,16 +59,20 @@ class TorchFileWriter {
     std::uint64_t offset;
     std::uint64_t bytes;
   };
-  // A record's bytes: a storage's or a text's.
+  // A record's bytes: those of a text, or memory that `owner` keeps alive.
   struct Content {
-    std::shared_ptr<const Storage> storage;
+    std::shared_ptr<const void> owner;
+    std::span<const std::byte> memory;
     std::string text;
     std::span<const std::byte> bytes() const;
   };
   struct Assembly;
 
-  TorchFileWriter() = default;
+  TorchFileWriter(std::string archive, std::uint64_t alignment);
   Result<void> Add(std::string name, Content content);
+  Result<void> AddText(std::string name, std::string text);
+  // What the container adds behind all other records.
+  Result<void> Finish();
   void CutIntoPieces();
   static std::vector<std::uint32_t> CrcsOf(const TorchFileWriter& writer,
                                            std::uint64_t begin,

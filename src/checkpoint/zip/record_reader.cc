@@ -1,4 +1,5 @@
-// TorchFileReader::Read: from wanted bytes of storages to ranges of the file.
+#include "checkpoint/zip/record_reader.h"
+
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -7,7 +8,6 @@
 #include "checkpoint/io/run_on.h"
 #include "checkpoint/io/scattered_read.h"
 #include "checkpoint/io/side_by_side.h"
-#include "checkpoint/torch_file/torch_file_reader.h"
 
 namespace ckptfs {
 
@@ -21,7 +21,7 @@ constexpr std::size_t kHeadersInFlight = 32;
 // Where a torch.save record's payload begins, from where the next record does:
 // the local headers need not be asked for first. What is read there is compared
 // with the header, which comes along.
-std::uint64_t LikelyPayload(const TorchFileReader::Record& record) {
+std::uint64_t LikelyPayload(const ZipRecord& record) {
   // A data descriptor: 16 bytes, 24 with 64-bit sizes, none for an empty one
   // (formats: "Zip entry fields").
   constexpr std::uint64_t k32 = 0xFFFFFFFF;
@@ -39,7 +39,7 @@ std::uint64_t LikelyPayload(const TorchFileReader::Record& record) {
 
 // A want and where the payload of its record is taken to begin.
 struct Placed {
-  const TorchFileReader::Want* want;
+  const RecordReader::Want* want;
   std::uint64_t payload;
 
   std::uint64_t begin() const { return payload + want->begin; }
@@ -49,9 +49,9 @@ struct Placed {
 struct Reading {
   std::vector<Placed> wants;  // in the order of the file
   std::shared_ptr<void> owner;
-  std::function<void(std::uint64_t)> got;
+  std::function<void(const RecordReader::Want&)> got;
   // Wants whose header told another offset than was assumed.
-  std::vector<const TorchFileReader::Want*> misplaced;
+  std::vector<const RecordReader::Want*> misplaced;
 };
 
 std::span<const std::byte> BytesOf(const std::string& text) {
@@ -73,7 +73,7 @@ Task<Result<void>> ReadRun(OpenedFile& file, Reading* reading, RangeRun run,
   std::uint64_t at = run.begin;
   for (std::size_t i = run.first; i < run.last; ++i) {
     const Placed& placed = reading->wants[i];
-    const TorchFileReader::Want& want = *placed.want;
+    const RecordReader::Want& want = *placed.want;
     const ZipEntry& entry = want.record->entry;
     // The gap holds the local header unless the want begins inside the record.
     if (at <= entry.header_offset) {
@@ -82,10 +82,14 @@ Task<Result<void>> ReadRun(OpenedFile& file, Reading* reading, RangeRun run,
       const Result<std::uint64_t> payload =
           ZipPayloadOffset(entry, BytesOf(header), want.record->end);
       CKPTFS_CO_RETURN_IF_ERROR(payload);
-      if (*payload != placed.payload) reading->misplaced.push_back(&want);
+      if (*payload != placed.payload) {
+        reading->misplaced.push_back(&want);
+        at = placed.begin() + want.memory.size();
+        continue;
+      }
     }
     at = placed.begin() + want.memory.size();
-    if (reading->got) reading->got(want.memory.size());
+    if (reading->got) reading->got(want);
   }
   co_return Result<void>();
 }
@@ -93,10 +97,10 @@ Task<Result<void>> ReadRun(OpenedFile& file, Reading* reading, RangeRun run,
 }  // namespace
 
 // The local headers of records of which no first byte is wanted, side by side.
-Task<Result<TorchFileReader::PayloadOffsets>> TorchFileReader::InnerPayloads(
+Task<Result<RecordReader::PayloadOffsets>> RecordReader::InnerPayloads(
     const std::vector<Want>& wants, std::stop_token stop) {
   PayloadOffsets offsets;
-  std::vector<const Record*> asked;
+  std::vector<const ZipRecord*> asked;
   for (const Want& want : wants) {
     if (want.begin > 0 && !want.record->entry.deflated &&
         offsets.emplace(want.record, 0).second) {
@@ -109,23 +113,24 @@ Task<Result<TorchFileReader::PayloadOffsets>> TorchFileReader::InnerPayloads(
   Result<void> done =
       co_await SideBySide(executor_, asked.size(), kHeadersInFlight,
                           std::move(stop), std::move(work));
-  if (!done) co_return Fail(done.error().WithContext(name()));
+  if (!done) co_return Fail(done.error().WithContext(zip_.name()));
   co_return offsets;
 }
 
-Task<Result<void>> TorchFileReader::AskPayload(const Record* record,
-                                               std::uint64_t* offset,
-                                               std::stop_token stop) {
+Task<Result<void>> RecordReader::AskPayload(const ZipRecord* record,
+                                            std::uint64_t* offset,
+                                            std::stop_token stop) {
   Result<std::uint64_t> found =
-      co_await zip_->PayloadOffset(record->entry, std::move(stop));
+      co_await zip_.PayloadOffset(record->entry, std::move(stop));
   CKPTFS_CO_RETURN_IF_ERROR(found);
   *offset = *found;
   co_return Result<void>();
 }
 
-Task<Result<void>> TorchFileReader::Read(
-    std::vector<Want> wants, std::shared_ptr<void> memory_owner, Executor& pool,
-    std::stop_token stop, std::function<void(std::uint64_t)> got) {
+Task<Result<void>> RecordReader::Read(std::vector<Want> wants,
+                                      std::shared_ptr<void> memory_owner,
+                                      Executor& pool, std::stop_token stop,
+                                      std::function<void(const Want&)> got) {
   std::sort(wants.begin(), wants.end(), [](const Want& a, const Want& b) {
     return std::pair(a.record->entry.header_offset, a.begin) <
            std::pair(b.record->entry.header_offset, b.begin);
@@ -155,39 +160,40 @@ Task<Result<void>> TorchFileReader::Read(
     reading.wants.push_back(placed);
   }
   IndexedWork work = [&](std::size_t i, std::stop_token stopped) {
-    return ReadRun(zip_->file(), &reading, runs.runs()[i], std::move(stopped));
+    return ReadRun(zip_.file(), &reading, runs.runs()[i], std::move(stopped));
   };
   Result<void> done = co_await SideBySide(executor_, runs.runs().size(),
                                           kRunsInFlight, stop, std::move(work));
-  if (!done) co_return Fail(done.error().WithContext(name()));
+  if (!done) co_return Fail(done.error().WithContext(zip_.name()));
   for (const Want* want : reading.misplaced) {
     Result<std::uint64_t> payload =
-        co_await zip_->PayloadOffset(want->record->entry, stop);
+        co_await zip_.PayloadOffset(want->record->entry, stop);
     CKPTFS_CO_RETURN_IF_ERROR(payload);
     Destination destination;
     destination.segments = {want->memory};
     destination.owner = memory_owner;
-    Result<void> read = co_await zip_->file().Read(
-        *payload + want->begin, std::move(destination), stop);
+    Result<void> read = co_await zip_.file().Read(*payload + want->begin,
+                                                  std::move(destination), stop);
     CKPTFS_CO_RETURN_IF_ERROR(read);
+    if (got) got(*want);
   }
   for (const Want* want : deflated) {
     Result<void> inflated =
         co_await ReadDeflated(*want, memory_owner, pool, stop);
     CKPTFS_CO_RETURN_IF_ERROR(inflated);
-    if (got) got(want->memory.size());
+    if (got) got(*want);
   }
   co_return Result<void>();
 }
 
-Task<Result<void>> TorchFileReader::ReadDeflated(
+Task<Result<void>> RecordReader::ReadDeflated(
     Want want, std::shared_ptr<void> memory_owner, Executor& pool,
     std::stop_token stop) {
   const ZipEntry entry = want.record->entry;
-  Result<std::uint64_t> payload = co_await zip_->PayloadOffset(entry, stop);
+  Result<std::uint64_t> payload = co_await zip_.PayloadOffset(entry, stop);
   CKPTFS_CO_RETURN_IF_ERROR(payload);
   Result<std::string> stored =
-      co_await zip_->Bytes(*payload, entry.stored_bytes, stop);
+      co_await zip_.Bytes(*payload, entry.stored_bytes, stop);
   CKPTFS_CO_RETURN_IF_ERROR(stored);
   Future<void> inflating = RunOn<void>(
       pool,
