@@ -21,6 +21,7 @@ ALLOWED = {
     "checkpoint": ({"transfer", "common"}, {"zlib.h", "libdeflate.h", "nlohmann"}),
     # A library of its own, which sees of the others what everybody sees.
     "torch": (set(), {"torch", "ATen", "c10"}),
+    "python": ({"checkpoint", "transfer", "common"}, {"nanobind", "Python.h"}),
     "fs": ({"transfer", "common"}, set()),
     "fuse": ({"fs", "common"}, {"fuse_lowlevel.h", "fuse.h"}),
     "cli": ({"common", "http", "s3", "store", "transfer", "checkpoint", "fs",

@@ -1,0 +1,20 @@
+"""Checkpoints in S3, below mounts of ckptfs and in plain files.
+
+`save` and `load` are torch.save and torch.load for all of these; the bytes are
+torch's. Torch itself is imported at their first call.
+"""
+from . import _core
+from .config import S3ClientConfig
+from .errors import (S3Exception, S3NotFoundError, S3PermissionError,
+                     S3UnavailableError, S3ValueError, make_error)
+from .files import exists, list, remove  # noqa: A004
+from .torch_file import load, save
+
+_core.set_error_factory(make_error)
+del make_error
+
+__all__ = [
+    "S3ClientConfig", "S3Exception", "S3NotFoundError", "S3PermissionError",
+    "S3UnavailableError", "S3ValueError", "exists", "list", "load", "remove",
+    "save",
+]

@@ -1,0 +1,15 @@
+// ckptfs._core: what of the engine Python sees. The rest of the package is
+// Python, in python/ckptfs.
+#include <nanobind/nanobind.h>
+
+#include "python/archive.h"
+#include "python/engine.h"
+#include "python/raise.h"
+
+NB_MODULE(_core, module) {
+  module.doc() = "The engine of ckptfs. For the package itself.";
+  module.def("set_error_factory", &ckptfs::python::SetErrorFactory,
+             nanobind::arg("factory"));
+  ckptfs::python::BindArchive(module);
+  ckptfs::python::BindEngine(module);
+}

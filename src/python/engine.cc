@@ -1,0 +1,169 @@
+#include "python/engine.h"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/unique_ptr.h>
+#include <nanobind/stl/vector.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "checkpoint/engine/files.h"
+#include "checkpoint/engine/save_file.h"
+#include "checkpoint/io/run_on.h"
+#include "checkpoint/torch_file/torch_file_writer.h"
+#include "python/archive.h"
+#include "python/raise.h"
+#include "python/wait.h"
+
+namespace nb = nanobind;
+
+namespace ckptfs::python {
+
+namespace {
+
+// Larger files than this are not read into one bytes object.
+constexpr std::uint64_t kMaxReadBytes = 1ull << 40;
+
+void MakeEngine(Engine* memory, std::string region, std::string endpoint,
+                std::string ca_file, std::optional<bool> force_path_style,
+                std::uint64_t part_bytes, int parts_in_flight,
+                std::uint64_t range_bytes, int ranges_in_flight,
+                int work_threads, bool bypass_mounts) {
+  EngineOptions options;
+  options.s3.region = std::move(region);
+  options.s3.endpoint_url = std::move(endpoint);
+  options.s3.ca_file = std::move(ca_file);
+  options.s3.force_path_style = force_path_style;
+  options.part_bytes = part_bytes;
+  options.parts_in_flight = parts_in_flight;
+  options.range_bytes = range_bytes;
+  options.ranges_in_flight = ranges_in_flight;
+  options.work_threads = work_threads;
+  options.bypass_mounts = bypass_mounts;
+  new (memory) Engine(std::move(options));
+}
+
+WriteCondition ConditionOf(bool if_none_match, const std::string& if_match) {
+  WriteCondition condition;
+  condition.if_none_match = if_none_match;
+  if (!if_match.empty()) condition.if_match = ETag(if_match);
+  return condition;
+}
+
+template <typename T>
+T Run(Engine& engine, Task<Result<T>> task, std::stop_source stop = {}) {
+  internal::EngineRuntime& runtime = engine.runtime();
+  Future<T> future = runtime.Start<T>(std::move(task));
+  return ValueOrRaise(Wait(runtime.strand(), std::move(future), stop));
+}
+
+bool Exists(Engine& engine, std::string path) {
+  return Run<bool>(engine, Files(engine.runtime()).Exists(std::move(path)));
+}
+
+void Remove(Engine& engine, std::string path) {
+  Run<void>(engine, Files(engine.runtime()).Remove(std::move(path)));
+}
+
+std::vector<std::string> List(Engine& engine, std::string folder) {
+  return Run<std::vector<std::string>>(
+      engine, Files(engine.runtime()).List(std::move(folder)));
+}
+
+nb::bytes Read(Engine& engine, std::string path) {
+  std::stop_source stop;
+  const std::string bytes = Run<std::string>(
+      engine,
+      Files(engine.runtime())
+          .GetAll(std::move(path), kMaxReadBytes, stop.get_token()),
+      stop);
+  return nb::bytes(bytes.data(), bytes.size());
+}
+
+Task<Result<void>> SaveTask(internal::EngineRuntime& runtime, std::string path,
+                            TorchFileWriter writer, SaveOptions options) {
+  const std::uint64_t size = writer.file_bytes();
+  WriteParts write_parts = [&runtime, writer = std::move(writer)](
+                               ByteSink& sink, std::stop_token stop) mutable {
+    return writer.WriteTo(sink, runtime.pool(), std::move(stop));
+  };
+  Result<void> saved =
+      co_await SaveFile(runtime, std::move(path), size, std::move(write_parts),
+                        std::move(options));
+  co_return saved;
+}
+
+// The bytes are those of Python objects, which the caller holds until this
+// returns; and it returns when nothing reads them any more.
+void SaveRecords(Engine& engine, std::string path, const nb::list& records,
+                 std::uint64_t alignment, bool if_none_match,
+                 const std::string& if_match) {
+  std::vector<NamedRecord> named;
+  for (const nb::handle item : records) {
+    const auto record = nb::cast<nb::tuple>(item);
+    std::span<const std::byte> bytes;
+    if (nb::isinstance<nb::bytes>(record[1])) {
+      const auto text = nb::cast<nb::bytes>(record[1]);
+      bytes = {static_cast<const std::byte*>(text.data()), text.size()};
+    } else {
+      bytes = {reinterpret_cast<const std::byte*>(
+                   nb::cast<std::uintptr_t>(record[1])),
+               nb::cast<std::size_t>(record[2])};
+    }
+    named.push_back({nb::cast<std::string>(record[0]), bytes});
+  }
+  TorchFileWriter writer = ValueOrRaise(TorchFileWriter::PlanRecords(
+      std::move(named), nullptr, ZipArchiveName(path), alignment));
+  std::stop_source stop;
+  SaveOptions options;
+  options.condition = ConditionOf(if_none_match, if_match);
+  options.stop = stop.get_token();
+  Run<void>(engine,
+            SaveTask(engine.runtime(), std::move(path), std::move(writer),
+                     std::move(options)),
+            stop);
+}
+
+void Write(Engine& engine, std::string path, const nb::bytes& data,
+           bool if_none_match, const std::string& if_match) {
+  Run<void>(engine,
+            Files(engine.runtime())
+                .Put(std::move(path), std::string(data.c_str(), data.size()),
+                     ConditionOf(if_none_match, if_match)));
+}
+
+}  // namespace
+
+void BindEngine(nb::module_& module) {
+  const EngineOptions defaults;
+  nb::class_<Engine>(module, "Engine")
+      .def("__init__", &MakeEngine, nb::kw_only(), nb::arg("region") = "",
+           nb::arg("endpoint") = "", nb::arg("ca_file") = "",
+           nb::arg("force_path_style") = nb::none(),
+           nb::arg("part_bytes") = defaults.part_bytes,
+           nb::arg("parts_in_flight") = defaults.parts_in_flight,
+           nb::arg("range_bytes") = defaults.range_bytes,
+           nb::arg("ranges_in_flight") = defaults.ranges_in_flight,
+           nb::arg("work_threads") = defaults.work_threads,
+           nb::arg("bypass_mounts") = defaults.bypass_mounts)
+      .def("exists", &Exists, nb::arg("path"))
+      .def("remove", &Remove, nb::arg("path"))
+      .def("list", &List, nb::arg("folder"))
+      .def("read", &Read, nb::arg("path"))
+      .def("write", &Write, nb::arg("path"), nb::arg("data"),
+           nb::arg("if_none_match") = false, nb::arg("if_match") = "")
+      .def("save_records", &SaveRecords, nb::arg("path"), nb::arg("records"),
+           nb::arg("alignment") = 64, nb::arg("if_none_match") = false,
+           nb::arg("if_match") = "")
+      .def("open_archive", &OpenArchive, nb::arg("path"),
+           nb::keep_alive<0, 1>());
+}
+
+}  // namespace ckptfs::python

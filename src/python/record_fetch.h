@@ -1,0 +1,55 @@
+// RecordFetch: records on their way into memory of Python's, and who waits for
+// which.
+#pragma once
+
+#include <nanobind/nanobind.h>
+#include <sys/types.h>
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "checkpoint/engine/engine_runtime.h"
+#include "checkpoint/zip/record_reader.h"
+
+namespace ckptfs::python {
+
+// Called with the GIL held. Runs from its construction on.
+class RecordFetch {
+ public:
+  struct Target {
+    std::string name;
+    ZipRecord record;
+    std::span<std::byte> memory;
+  };
+
+  RecordFetch(internal::EngineRuntime& runtime, std::shared_ptr<ZipReader> zip,
+              std::vector<Target> targets, nanobind::object owner);
+  // Cancels; returns when nothing writes into the memory any more.
+  ~RecordFetch();
+  RecordFetch(const RecordFetch&) = delete;
+  RecordFetch& operator=(const RecordFetch&) = delete;
+
+  // Until the record is there. Raises what ended the fetch before.
+  void WaitFor(const std::string& name);
+  void WaitForAll();
+  // Does not wait.
+  void Cancel() { stop_.request_stop(); }
+
+ private:
+  struct State;
+  // `done` of the state, called under its lock.
+  template <typename Done>
+  void WaitUntil(Done done);
+
+  const pid_t pid_;
+  std::stop_source stop_;
+  const std::shared_ptr<State> state_;
+  // Of the memory; let go when the destructor has waited.
+  const nanobind::object owner_;
+};
+
+}  // namespace ckptfs::python

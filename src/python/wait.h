@@ -1,0 +1,62 @@
+// Wait: the result of an operation of the engine, while Python lives on: other
+// threads run, and signals are heard.
+#pragma once
+
+#include <ckptfs/future.h>
+#include <nanobind/nanobind.h>
+
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stop_token>
+#include <utility>
+
+namespace ckptfs::python {
+
+// How long a signal may go unheard: Python handles it between two waits.
+inline constexpr std::chrono::milliseconds kSignalPeriod{50};
+
+// With the GIL held; gives it away while it waits. `executor`, which any thread
+// may be, takes the result over. Where a signal handler raises (Ctrl-C), `stop`
+// is asked, the end of the operation is waited for, and the exception goes on:
+// nothing that was given to the operation is in use any more.
+template <typename T>
+Result<T> Wait(Executor& executor, Future<T> future, std::stop_source stop) {
+  struct Shared {
+    std::mutex mu;
+    std::condition_variable cv;
+    std::optional<Result<T>> result;  // guarded by mu
+  };
+  const auto shared = std::make_shared<Shared>();
+  std::move(future).Then(executor, [shared](Result<T> result) {
+    const std::lock_guard lock(shared->mu);
+    shared->result.emplace(std::move(result));
+    shared->cv.notify_all();
+  });
+  std::optional<nanobind::python_error> raised;
+  while (true) {
+    bool done = false;
+    {
+      const nanobind::gil_scoped_release others;
+      std::unique_lock lock(shared->mu);
+      done = shared->cv.wait_for(lock, kSignalPeriod, [&shared] {
+        return shared->result.has_value();
+      });
+    }
+    if (PyErr_CheckSignals() != 0) {
+      nanobind::python_error error;  // takes it from the interpreter
+      if (!raised) raised.emplace(std::move(error));
+      stop.request_stop();
+    }
+    if (done) break;
+  }
+  if (raised) {
+    raised->restore();
+    throw nanobind::python_error();
+  }
+  return *std::move(shared->result);
+}
+
+}  // namespace ckptfs::python
