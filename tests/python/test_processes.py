@@ -1,0 +1,90 @@
+"""Ctrl-C, other threads, and child processes."""
+import multiprocessing
+import os
+import signal
+import threading
+
+import ckptfs
+import pytest
+import torch
+
+LARGE = {"a": torch.arange(12 << 20, dtype=torch.uint8)}
+PARTS = ckptfs.S3ClientConfig(part_size=5 << 20)
+
+
+@pytest.fixture
+def held(s3server):
+    """Holds requests of an operation; press_ctrl_c() does so when one is."""
+    threads = []
+
+    class Held:
+        def requests(self, operation, count=-1):
+            s3server.control(f"fault?op={operation}&action=hold&count={count}")
+
+        def press_ctrl_c(self):
+            def press():
+                s3server.control("wait-held?count=1&timeout_ms=10000",
+                                 post=False)
+                os.kill(os.getpid(), signal.SIGINT)
+            threads.append(threading.Thread(target=press))
+            threads[-1].start()
+
+    yield Held()
+    for thread in threads:
+        thread.join()
+    s3server.control("clear")
+
+
+def test_ctrl_c_ends_a_save_and_leaves_nothing(bucket, held):
+    ckptfs.save({"old": 1}, bucket.uri + "x.pt")
+    held.requests("UploadPart")
+    held.press_ctrl_c()
+    with pytest.raises(KeyboardInterrupt):
+        ckptfs.save(LARGE, bucket.uri + "x.pt", config=PARTS)
+    assert bucket.uploads() == []
+    assert ckptfs.load(bucket.uri + "x.pt") == {"old": 1}
+
+
+def test_ctrl_c_ends_a_load(bucket, held, s3server):
+    ckptfs.save(LARGE, bucket.uri + "x.pt")
+    s3server.control("fault?op=GetObject&action=hold&count=-1&skip=2")
+    held.press_ctrl_c()
+    with pytest.raises(KeyboardInterrupt):
+        ckptfs.load(bucket.uri + "x.pt")
+    s3server.control("clear")
+    assert torch.equal(ckptfs.load(bucket.uri + "x.pt")["a"], LARGE["a"])
+
+
+def test_other_threads_run_meanwhile(bucket, s3server):
+    ckptfs.save(LARGE, bucket.uri + "x.pt")
+    s3server.control("fault?op=GetObject&action=hold")
+
+    def release():  # it needs the GIL to do so
+        s3server.control("wait-held?count=1&timeout_ms=10000", post=False)
+        s3server.control("release")
+    thread = threading.Thread(target=release)
+    thread.start()
+    loaded = ckptfs.load(bucket.uri + "x.pt")
+    thread.join()
+    s3server.control("clear")
+    assert torch.equal(loaded["a"], LARGE["a"])
+
+
+def _load_and_save(uri):
+    loaded = ckptfs.load(uri + "parent.pt")
+    loaded["from"] = "child"
+    ckptfs.save(loaded, uri + "child.pt")
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_a_child_process_uses_an_engine_of_its_own(bucket, method):
+    # The parent's engine is running when the child is made.
+    ckptfs.save({"from": "parent", "t": torch.ones(3)},
+                bucket.uri + "parent.pt")
+    child = multiprocessing.get_context(method).Process(
+        target=_load_and_save, args=(bucket.uri,))
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert ckptfs.load(bucket.uri + "child.pt")["from"] == "child"

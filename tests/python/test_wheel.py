@@ -1,0 +1,40 @@
+"""`pip install .` in a fresh virtual environment."""
+import os
+import pathlib
+import subprocess
+import sys
+import sysconfig
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.slow
+def test_pip_install(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"],
+                   check=True)
+    # The wheel is built by this environment's tools, without the network.
+    wheels = tmp_path / "wheels"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps",
+         "--no-index", "--no-build-isolation", "--wheel-dir", wheels, ROOT],
+        check=True, env={**os.environ, "CMAKE_BUILD_PARALLEL_LEVEL": "2",
+                         "PATH": os.pathsep.join(
+                             [sysconfig.get_path("scripts"),
+                              os.environ["PATH"]])})
+    wheel, = wheels.glob("ckptfs-*.whl")
+    python = tmp_path / "venv/bin/python"
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-index",
+                    wheel], check=True)
+    # There is no torch: all but save and load works.
+    program = ("import ckptfs, pathlib, sys\n"
+               "assert ckptfs.exists(sys.argv[1])\n"
+               "ckptfs.remove(sys.argv[1])\n"
+               "here = pathlib.Path(ckptfs.__file__).parent\n"
+               "assert (here / 'py.typed').exists()\n"
+               "assert (here / '_core.pyi').exists()\n")
+    (tmp_path / "file").write_bytes(b"x")
+    subprocess.run([python, "-c", program, tmp_path / "file"], check=True,
+                   cwd=tmp_path)
+    assert not (tmp_path / "file").exists()
