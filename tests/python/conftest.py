@@ -15,6 +15,10 @@ collect_ignore_glob = ([] if list(PACKAGE.glob("ckptfs/_core*.so"))
                        else ["test_*.py"])
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "slow: builds the wheel, minutes")
+
+
 @pytest.fixture
 def bucket(s3server, monkeypatch):
     """A fresh prefix of s3server, which the environment names."""
