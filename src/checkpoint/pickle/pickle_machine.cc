@@ -4,6 +4,8 @@
 #include <bit>
 #include <cstring>
 
+#include "checkpoint/pickle/compat_names.h"
+
 namespace ckptfs {
 
 Result<void> PickleMachine::Step() {
@@ -188,11 +190,8 @@ Result<void> PickleMachine::PushInteger(std::string bytes) {
 }
 
 Result<void> PickleMachine::PushGlobal(std::string module, std::string name) {
-  // The names of Python 2, which the protocols up to 2 use
-  // (Lib/_compat_pickle).
-  if (protocol_ <= 2 && module == "__builtin__") module = "builtins";
-  if (protocol_ <= 2 && module == "copy_reg") module = "copyreg";
   Global global{std::move(module), std::move(name)};
+  if (protocol_ <= 2) global = Python3Name(std::move(global));
   CKPTFS_RETURN_IF_ERROR(handler_.CheckGlobal(global));
   return Push(Value(std::move(global)));
 }

@@ -9,6 +9,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "checkpoint/pickle/compat_names.h"
 #include "checkpoint/pickle/opcodes.h"
 
 namespace ckptfs {
@@ -235,10 +236,11 @@ Result<void> Writer::Name(const std::string& module, const std::string& name) {
 
 // A class that a value names.
 Result<void> Writer::ClassName(const Global& global) {
-  // Protocol 2 knows the modules of Python 2, and these mean others there.
-  if (global.module == "__builtin__" || global.module == "copy_reg") {
+  // In protocol 2 the names of Python 2 mean what these are called now.
+  if (Python3Name(global) != global) {
     return Fail(ErrorCode::kUnsupported,
-                "a class of a module that is named " + global.module);
+                "the class " + global.module + "." + global.name +
+                    ", whose name protocol 2 of pickle reads as another");
   }
   return Name(global.module, global.name);
 }
