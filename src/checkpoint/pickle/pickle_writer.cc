@@ -16,7 +16,9 @@ namespace ckptfs {
 
 namespace {
 
-constexpr int kMaxDepth = 200;
+// What lies in the innermost of the containers that PickleLimits::max_depth
+// allows counts too.
+constexpr int kMaxDepth = 201;
 // Lib/pickle.py: _BATCHSIZE.
 constexpr std::size_t kBatch = 1000;
 
@@ -130,6 +132,14 @@ struct Visit {
   Writer& writer;
   template <typename T>
   Result<void> operator()(const T& value) {
+    return writer(value);
+  }
+  template <typename T>
+  Result<void> operator()(const std::shared_ptr<T>& value) {
+    if (value == nullptr) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  "a value that is a null pointer");
+    }
     return writer(value);
   }
 };
@@ -403,6 +413,9 @@ Result<void> Writer::operator()(const std::shared_ptr<Object>& value) {
 
 // A persistent id: ('storage', class, key, location, numel).
 Result<void> Writer::StorageId(const StorageReference& value) {
+  if (value.storage == nullptr) {
+    return Fail(ErrorCode::kInvalidArgument, "a reference to no storage");
+  }
   const DType dtype =
       DTypeFromStorageClass(value.type.name).value_or(DType::kUInt8);
   // torch.load makes one storage, of one type, of all that name its key; to it
