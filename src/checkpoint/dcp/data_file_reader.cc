@@ -159,6 +159,13 @@ Task<Result<void>> DataFileReader::PlacePieces(TorchFileReader& reader,
                                                std::stop_token stop) {
   const Want& want = wants_[first];
   const TensorView* stored = TensorIn(reader.value());
+  // _rebuild_tensor_v2 with metadata (TorchPickle).
+  if (stored == nullptr && reader.value().AsObject() != nullptr &&
+      reader.value().AsObject()->callable.module == "torch._utils") {
+    co_return Fail(ErrorCode::kUnsupported,
+                   "a tensor that is lazily conjugated or negated, which is "
+                   "not read here; resolve it before it is saved");
+  }
   if (stored == nullptr || reader.records().size() != 1 ||
       stored->dtype != want.dtype || stored->shape != want.chunk) {
     co_return Fail(ErrorCode::kInvalidArgument,

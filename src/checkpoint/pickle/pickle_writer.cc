@@ -11,6 +11,7 @@
 
 #include "checkpoint/pickle/compat_names.h"
 #include "checkpoint/pickle/opcodes.h"
+#include "checkpoint/pickle/python_text.h"
 
 namespace ckptfs {
 
@@ -21,6 +22,20 @@ namespace {
 constexpr int kMaxDepth = 201;
 // Lib/pickle.py: _BATCHSIZE.
 constexpr std::size_t kBatch = 1000;
+
+// As a key of a dict or an item of a set.
+bool IsHashable(const Value& value) {
+  if (const Tuple* tuple = value.AsTuple()) {
+    return std::all_of(tuple->items.begin(), tuple->items.end(), IsHashable);
+  }
+  return value.AsList() == nullptr && value.AsDict() == nullptr &&
+         value.AsSet() == nullptr;
+}
+
+tl::unexpected<Error> Unhashable(const Value& value) {
+  return Fail(ErrorCode::kInvalidArgument,
+              "a " + value.TypeName() + " as a key or in a set");
+}
 
 class Writer {
  public:
@@ -214,6 +229,10 @@ Result<void> Writer::String(const std::string& text) {
     GetMemo(known->second);
     return {};
   }
+  if (!IsPythonText(text)) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "a str that is no UTF-8; put other bytes into Bytes");
+  }
   if (text.size() > 0xFFFFFFFF) {
     return Fail(ErrorCode::kInvalidArgument,
                 "a str of " + std::to_string(text.size()) + " bytes");
@@ -323,6 +342,7 @@ Result<void> Writer::DictItems(const std::vector<Dict::Item>& items) {
     if (n > 1) Op(PickleOp::kMark);
     for (std::size_t j = i; j < i + n; ++j) {
       CKPTFS_RETURN_IF_ERROR(Write(items[j].first));
+      if (!IsHashable(items[j].first)) return Unhashable(items[j].first);
       CKPTFS_RETURN_IF_ERROR(Write(items[j].second));
     }
     Op(n > 1 ? PickleOp::kSetItems : PickleOp::kSetItem);
@@ -367,6 +387,12 @@ Result<void> Writer::operator()(const std::shared_ptr<Dict>& value) {
   open_.insert(value.get());
   CKPTFS_RETURN_IF_ERROR(DictItems(value->items()));
   if (!value->attributes.is_none()) {
+    if (value->type() != Dict::Type::kOrderedDict ||
+        value->attributes.AsDict() == nullptr) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  "attributes that are no dict, or of a dict that is no "
+                  "OrderedDict");
+    }
     CKPTFS_RETURN_IF_ERROR(Write(value->attributes));
     Op(PickleOp::kBuild);
   }
@@ -380,6 +406,9 @@ Result<void> Writer::operator()(const std::shared_ptr<Set>& value) {
   CKPTFS_RETURN_IF_ERROR(Name("__builtin__", "set"));
   Op(PickleOp::kEmptyList);
   CKPTFS_RETURN_IF_ERROR(ListItems(value->items));
+  for (const Value& item : value->items) {
+    if (!IsHashable(item)) return Unhashable(item);
+  }
   Op(PickleOp::kTuple1);
   Op(PickleOp::kReduce);
   Remember(value.get());
@@ -408,6 +437,30 @@ Result<void> Writer::operator()(const std::shared_ptr<Object>& value) {
     Op(PickleOp::kBuild);
   }
   open_.erase(value.get());
+  return {};
+}
+
+// What torch would refuse to make.
+Result<void> CheckLoadable(const TensorView& tensor, const DTypeInfo& info) {
+  const std::string name(info.torch_name);
+  if (name.starts_with('q')) {
+    return Fail(ErrorCode::kUnsupported,
+                "a tensor of " + name +
+                    ": quantized ones are written as the Objects that they "
+                    "are read as");
+  }
+  if (tensor.storage->bytes % info.bytes != 0) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "a tensor of " + name + " in a storage of " +
+                    std::to_string(tensor.storage->bytes) + " bytes");
+  }
+  const bool gradients = name.starts_with("float") ||
+                         name.starts_with("bfloat") ||
+                         name.starts_with("complex");
+  if (tensor.requires_grad && !gradients) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "a tensor of " + name + " that requires a gradient");
+  }
   return {};
 }
 
@@ -445,6 +498,7 @@ Result<void> Writer::operator()(const std::shared_ptr<TensorView>& value) {
   const TensorView& tensor = *value;
   CKPTFS_RETURN_IF_ERROR(CheckBounds(tensor));
   const DTypeInfo& info = InfoOf(tensor.dtype);
+  CKPTFS_RETURN_IF_ERROR(CheckLoadable(tensor, info));
   const bool typed = !info.storage_class.empty();
   CKPTFS_RETURN_IF_ERROR(Name(
       "torch._utils", typed ? "_rebuild_tensor_v2" : "_rebuild_tensor_v3"));
