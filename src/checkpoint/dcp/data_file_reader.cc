@@ -160,8 +160,9 @@ Task<Result<void>> DataFileReader::PlacePieces(TorchFileReader& reader,
   const Want& want = wants_[first];
   const TensorView* stored = TensorIn(reader.value());
   // _rebuild_tensor_v2 with metadata (TorchPickle).
-  if (stored == nullptr && reader.value().AsObject() != nullptr &&
-      reader.value().AsObject()->callable.module == "torch._utils") {
+  const Object* object = reader.value().AsObject();
+  if (object != nullptr &&
+      object->callable.name.starts_with("_rebuild_tensor_v")) {
     co_return Fail(ErrorCode::kUnsupported,
                    "a tensor that is lazily conjugated or negated, which is "
                    "not read here; resolve it before it is saved");

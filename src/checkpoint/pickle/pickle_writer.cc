@@ -23,13 +23,22 @@ constexpr int kMaxDepth = 201;
 // Lib/pickle.py: _BATCHSIZE.
 constexpr std::size_t kBatch = 1000;
 
-// As a key of a dict or an item of a set.
-bool IsHashable(const Value& value) {
+// As a key of a dict or an item of a set. Of tuples in tuples the first
+// `budget` items are looked at: shared ones may stand for very many.
+bool IsHashable(const Value& value, int& budget) {
   if (const Tuple* tuple = value.AsTuple()) {
-    return std::all_of(tuple->items.begin(), tuple->items.end(), IsHashable);
+    for (const Value& item : tuple->items) {
+      if (--budget < 0) return true;
+      if (!IsHashable(item, budget)) return false;
+    }
   }
   return value.AsList() == nullptr && value.AsDict() == nullptr &&
          value.AsSet() == nullptr;
+}
+
+bool IsHashable(const Value& value) {
+  int budget = 1000;
+  return IsHashable(value, budget);
 }
 
 tl::unexpected<Error> Unhashable(const Value& value) {
