@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "checkpoint/pickle/compat_names.h"
+#include "checkpoint/pickle/python_text.h"
 
 namespace ckptfs {
 
@@ -62,17 +63,14 @@ Result<void> PickleMachine::Step() {
     }
     case PickleOp::kShortBinString:
     case PickleOp::kShortBinUnicode: {
-      CKPTFS_ASSIGN_OR_RETURN(std::string text, Counted(1));
-      return Push(Value(std::move(text)));
+      return PushText(1);
     }
     case PickleOp::kBinString:
     case PickleOp::kBinUnicode: {
-      CKPTFS_ASSIGN_OR_RETURN(std::string text, Counted(4));
-      return Push(Value(std::move(text)));
+      return PushText(4);
     }
     case PickleOp::kBinUnicode8: {
-      CKPTFS_ASSIGN_OR_RETURN(std::string text, Counted(8));
-      return Push(Value(std::move(text)));
+      return PushText(8);
     }
     case PickleOp::kShortBinBytes:
     case PickleOp::kBinBytes:
@@ -171,6 +169,12 @@ Result<void> PickleMachine::Step() {
     case PickleOp::kStop: break;  // Run
   }
   return BadPickle("an opcode that is not read here");
+}
+
+Result<void> PickleMachine::PushText(std::size_t length_bytes) {
+  CKPTFS_ASSIGN_OR_RETURN(std::string text, Counted(length_bytes));
+  if (!IsPythonText(text)) return BadPickle("a str that is no UTF-8");
+  return Push(Value(std::move(text)));
 }
 
 Result<void> PickleMachine::PushInteger(std::string bytes) {
