@@ -2,7 +2,7 @@
 """Saves and loads of the checkpoint library against s3torchconnector's
 (S3Checkpoint and its DCP classes), on the same server in the same run.
 
-    make bench-checkpoint              the whole table, about 15 minutes
+    make bench-checkpoint              the whole table, about 25 minutes
     checkpoint_bench.py --quick        small sizes, to see that it works
     checkpoint_bench.py --only save    some rows, by prefix
     checkpoint_bench.py --json FILE    the figures for programs

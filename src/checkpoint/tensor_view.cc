@@ -40,6 +40,7 @@ Result<void> CheckBounds(const TensorView& tensor) {
   const auto bad = [](const std::string& why) {
     return Fail(ErrorCode::kInvalidArgument, why);
   };
+  if (tensor.storage == nullptr) return bad("a tensor without a storage");
   if (tensor.shape.size() != tensor.strides.size()) {
     return bad("size has " + std::to_string(tensor.shape.size()) +
                " dimensions and stride " +

@@ -291,6 +291,11 @@ def test_damaged_items_are_named(dcp_folder, state):
     last = max(items.items(), key=lambda item: item[1].offset)
     line, = damages(whole[:-1])
     assert f"__0_0.distcp, {last[0]} at offset {last[1].offset}: the file" in line
+    path.write_bytes(whole)
+    metadata.state_dict_metadata["model.0.weight"].chunks.clear()
+    (dcp_folder / ".metadata").write_bytes(pickle.dumps(metadata))
+    line, = damages(whole)
+    assert "model.0.weight" in line and "0 of its 1200 elements" in line
     path.unlink()
     done = ckptfs("verify", dcp_folder)
     assert done.returncode == DAMAGED

@@ -2,6 +2,7 @@
 4 GiB, and what torch itself writes of the same records."""
 import io
 import os
+import shutil
 import subprocess
 import tarfile
 import zipfile
@@ -144,6 +145,8 @@ def test_reading_beyond_four_gib(beyond_four_gib, tmp_path):
 def test_writing_beyond_four_gib(beyond_four_gib, tmp_path):
     """torch finds what lies behind 4 GiB, and the directory itself."""
     path, expected = beyond_four_gib
+    if shutil.disk_usage(tmp_path).free < 2 * BIG:
+        pytest.skip(f"{tmp_path} has no room for a file of {BIG} bytes")
     out = tmp_path / path.name  # it names the archive, too
     try:
         done = run(path, out, "--unverified")  # skip_data() left them out
@@ -156,3 +159,17 @@ def test_writing_beyond_four_gib(beyond_four_gib, tmp_path):
         assert reader.get_record_offset("data/1") > 1 << 32
     finally:
         out.unlink(missing_ok=True)  # 4.2 GiB that pytest would keep
+
+
+def test_a_pickle_that_inflates_without_end(tmp_path):
+    """30 KiB that would take gigabytes: refused by its length."""
+    torch.save({"w": torch.ones(2)}, tmp_path / "in.pt")
+    with zipfile.ZipFile(tmp_path / "in.pt") as source, \
+            zipfile.ZipFile(tmp_path / "bomb.pt", "w",
+                            zipfile.ZIP_DEFLATED) as target:
+        for name in source.namelist():
+            target.writestr(name, b"\x80\x02" + b"}" * 30_000_000 + b"."
+                            if name.endswith("data.pkl") else source.read(name))
+    done = run(tmp_path / "bomb.pt", tmp_path / "out.pt")
+    assert done.returncode == 1
+    assert "data.pkl" in done.stderr and "TooLarge" in done.stderr

@@ -2,8 +2,10 @@
 import argparse
 import collections
 import datetime
+import functools
 import pathlib
 import subprocess
+import sys
 import zipfile
 
 import numpy
@@ -144,6 +146,19 @@ def test_opaque_objects(through_cpp):
     assert str(loaded) == str(value)
     assert [type(v) for v in loaded.values()] == [
         type(v) for v in value.values()]
+
+
+def test_names_of_python_two(through_cpp):
+    """Protocol 2 calls them __builtin__ long, xrange, ...; torch loads what
+    comes back."""
+    value = {"types": [int, str, range, dict, KeyError],
+             "range": range(3, 9, 2), "partial": functools.partial(int, base=2),
+             "default": collections.defaultdict(int, {"k": 1}),
+             "functions": [chr, functools.reduce, sys.intern, zip]}
+    loaded = through_cpp(value, weights_only=False)
+    assert loaded["partial"]("101") == 5
+    for name in ("types", "range", "default", "functions"):
+        assert loaded[name] == value[name]
 
 
 def test_empty_bytes(through_cpp):

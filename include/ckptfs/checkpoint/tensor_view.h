@@ -51,7 +51,8 @@ CKPTFS_EXPORT std::vector<std::int64_t> ContiguousStrides(
     std::span<const std::int64_t> shape);
 
 // kInvalidArgument (with the reason) unless every element lies inside the
-// storage: sizes that are negative or overflow, an offset past the end.
+// storage: none at all, sizes that are negative or overflow, an offset past the
+// end.
 CKPTFS_EXPORT Result<void> CheckBounds(const TensorView& tensor);
 
 }  // namespace ckptfs

@@ -159,6 +159,14 @@ Task<Result<void>> DataFileReader::PlacePieces(TorchFileReader& reader,
                                                std::stop_token stop) {
   const Want& want = wants_[first];
   const TensorView* stored = TensorIn(reader.value());
+  // _rebuild_tensor_v2 with metadata (TorchPickle).
+  const Object* object = reader.value().AsObject();
+  if (object != nullptr &&
+      object->callable.name.starts_with("_rebuild_tensor_v")) {
+    co_return Fail(ErrorCode::kUnsupported,
+                   "a tensor that is lazily conjugated or negated, which is "
+                   "not read here; resolve it before it is saved");
+  }
   if (stored == nullptr || reader.records().size() != 1 ||
       stored->dtype != want.dtype || stored->shape != want.chunk) {
     co_return Fail(ErrorCode::kInvalidArgument,

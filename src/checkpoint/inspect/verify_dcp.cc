@@ -12,6 +12,7 @@
 #include <variant>
 #include <vector>
 
+#include "checkpoint/dcp/check_metadata.h"
 #include "checkpoint/dcp/item_source.h"
 #include "checkpoint/engine/files.h"
 #include "checkpoint/engine/location.h"
@@ -97,6 +98,18 @@ class DcpVerifier {
           Add(report_, {fqn, 0, "the metadata name no file for it"});
         }
         continue;
+      }
+      CKPTFS_ASSIGN_OR_RETURN(const std::int64_t all, Volume(tensor->size));
+      std::int64_t saved = 0;
+      for (const DcpChunk& chunk : tensor->chunks) {
+        // They lie in the tensor and apart, or the metadata would not parse.
+        CKPTFS_ASSIGN_OR_RETURN(const std::int64_t part, Volume(chunk.sizes));
+        saved += part;
+      }
+      if (saved != all) {
+        Add(report_, {fqn, 0,
+                      "its chunks hold " + std::to_string(saved) + " of its " +
+                          std::to_string(all) + " elements"});
       }
       for (const DcpChunk& chunk : tensor->chunks) {
         if (metadata.storage_data.contains(DcpIndex{fqn, chunk.offsets, {}})) {

@@ -1,13 +1,16 @@
 #include "checkpoint/io/file_sink.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -77,6 +80,54 @@ Result<void> Rename(const std::string& from, const std::string& to,
   return Fail(FileError(errno, "rename to " + to));
 }
 
+// What a save of `path` replaces.
+struct Target {
+  std::string path;               // where symbolic links lead
+  std::optional<struct stat> st;  // nullopt: there is nothing yet
+};
+
+// kInvalidArgument: something that is there and is no regular file.
+Result<Target> TargetOf(std::string path) {
+  // As many as Linux follows itself (path_resolution(7)).
+  for (int links = 0; links < 40; ++links) {
+    struct stat st{};
+    if (lstat(path.c_str(), &st) != 0) {
+      if (errno == ENOENT) return Target{std::move(path), std::nullopt};
+      return Fail(FileError(errno, "stat " + path));
+    }
+    if (S_ISREG(st.st_mode)) return Target{std::move(path), st};
+    if (S_ISDIR(st.st_mode)) return Fail(FileError(EISDIR, "replace " + path));
+    if (!S_ISLNK(st.st_mode)) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  path + " is not a regular file: it is not replaced");
+    }
+    char link[PATH_MAX];
+    const ssize_t n = readlink(path.c_str(), link, sizeof link);
+    if (n < 0) return Fail(FileError(errno, "readlink " + path));
+    const std::string to(link, static_cast<std::size_t>(n));
+    path = to.starts_with('/') ? to : Folder(path) + "/" + to;
+  }
+  return Fail(FileError(ELOOP, "replace " + path));
+}
+
+// Who may read the file that is replaced may read the new one, and nobody else.
+Result<void> KeepAccess(int fd, const std::string& path,
+                        const struct stat& before) {
+  struct stat now{};
+  if (fstat(fd, &now) != 0) return Fail(FileError(errno, "stat " + path));
+  if (now.st_uid != before.st_uid || now.st_gid != before.st_gid) {
+    // Others than root may give nothing away: then it is ours, as it would be
+    // if it had been removed and made anew.
+    if (fchown(fd, before.st_uid, before.st_gid) != 0 && errno != EPERM) {
+      return Fail(FileError(errno, "chown " + path));
+    }
+  }
+  if (fchmod(fd, before.st_mode & 0777) != 0) {
+    return Fail(FileError(errno, "chmod " + path));
+  }
+  return {};
+}
+
 // The name is durable once its folder is.
 Result<void> SyncFolder(const std::string& folder) {
   const UniqueFd fd(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -108,25 +159,39 @@ FileSink::~FileSink() {
 Task<Result<std::unique_ptr<FileSink>>> FileSink::Create(std::string path,
                                                          std::uint64_t size,
                                                          Executor& pool) {
-  // A short name: NAME_MAX holds for the temporary one too.
-  const std::string temporary =
-      Folder(path) + "/.tmp-" + MakeNonce().substr(0, 16);
-  const auto create = [temporary, size]() -> Result<int> {
-    UniqueFd fd(
-        open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-    if (!fd.valid()) return Fail(FileError(errno, "create " + temporary));
-    if (ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
-      const Error error = FileError(errno, "ftruncate " + temporary);
-      unlink(temporary.c_str());
-      return Fail(error);
-    }
-    return fd.Release();
+  struct Created {
+    std::string path;
+    std::string temporary;
+    UniqueFd fd;
   };
-  Future<int> creating = RunOn<int>(pool, create);
-  Result<int> fd = co_await std::move(creating);
-  if (!fd) co_return Fail(fd.error().WithContext("save " + path));
+  const auto create = [path, size]() -> Result<Created> {
+    CKPTFS_ASSIGN_OR_RETURN(const Target target, TargetOf(path));
+    Created out;
+    out.path = target.path;
+    // A short name: NAME_MAX holds for the temporary one too.
+    out.temporary = Folder(out.path) + "/.tmp-" + MakeNonce().substr(0, 16);
+    out.fd = UniqueFd(open(out.temporary.c_str(),
+                           O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                           target.st ? 0600 : 0666));
+    if (!out.fd.valid())
+      return Fail(FileError(errno, "create " + out.temporary));
+    Result<void> made;
+    if (target.st) made = KeepAccess(out.fd.get(), out.temporary, *target.st);
+    if (made && ftruncate(out.fd.get(), static_cast<off_t>(size)) != 0) {
+      made = Fail(FileError(errno, "ftruncate " + out.temporary));
+    }
+    if (!made) {
+      unlink(out.temporary.c_str());
+      return Fail(made.error());
+    }
+    return out;
+  };
+  Future<Created> creating = RunOn<Created>(pool, create);
+  Result<Created> created = co_await std::move(creating);
+  if (!created) co_return Fail(created.error().WithContext("save " + path));
   co_return std::unique_ptr<FileSink>(
-      new FileSink(std::move(path), temporary, UniqueFd(*fd), pool));
+      new FileSink(std::move(created->path), std::move(created->temporary),
+                   std::move(created->fd), pool));
 }
 
 Task<Result<void>> FileSink::Write(Payload part) {

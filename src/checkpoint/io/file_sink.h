@@ -18,8 +18,10 @@ namespace ckptfs {
 class FileSink final : public ByteSink {
  public:
   // `size` is announced with ftruncate. `pool` runs blocking calls; both
-  // executors outlive the sink. Errors as open(2); kNotFound: the folder does
-  // not exist.
+  // executors outlive the sink. Where symbolic links lead, a file is replaced
+  // there, and keeps its mode and, as far as the process may, its owner. Errors
+  // as open(2); kNotFound: the folder does not exist; kInvalidArgument: a
+  // device, FIFO or socket is there.
   static Task<Result<std::unique_ptr<FileSink>>> Create(std::string path,
                                                         std::uint64_t size,
                                                         Executor& pool);

@@ -65,7 +65,8 @@ Task<Result<std::uint64_t>> FileSource::Open(Destination first,
       [path = path_,
        first = std::move(first)]() -> Result<std::shared_ptr<const File>> {
     auto file = std::make_shared<File>();
-    file->fd = UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    // A FIFO is refused below, and not waited for.
+    file->fd = UniqueFd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
     if (!file->fd.valid()) return Fail(FileError(errno, "open " + path));
     struct stat st{};
     if (fstat(file->fd.get(), &st) != 0) {

@@ -30,7 +30,7 @@ void RangeRuns::Add(std::uint64_t begin, std::uint64_t end) {
 }
 
 ScatteredRead::ScatteredRead(std::uint64_t begin, std::shared_ptr<void> owner)
-    : begin_(begin), end_(begin), memory_(std::make_shared<Memory>()) {
+    : end_(begin), memory_(std::make_shared<Memory>()) {
   memory_->owner = std::move(owner);
 }
 

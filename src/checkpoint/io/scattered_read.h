@@ -46,7 +46,6 @@ class ScatteredRead {
   // REQUIRES: `begin` lies at or behind the end of the one before.
   void Add(std::uint64_t begin, std::span<std::byte> memory);
 
-  std::uint64_t begin() const { return begin_; }
   // Once, after the last Add.
   Destination TakeDestination();
   // The bytes between the i-th that was added and what is before it. Valid
@@ -59,8 +58,7 @@ class ScatteredRead {
     std::deque<std::string> gaps;  // stay where they are
   };
 
-  const std::uint64_t begin_;
-  std::uint64_t end_;
+  std::uint64_t end_;  // of what was added
   const std::shared_ptr<Memory> memory_;
   std::vector<std::span<std::byte>> segments_;
 };

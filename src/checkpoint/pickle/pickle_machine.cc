@@ -4,6 +4,9 @@
 #include <bit>
 #include <cstring>
 
+#include "checkpoint/pickle/compat_names.h"
+#include "checkpoint/pickle/python_text.h"
+
 namespace ckptfs {
 
 Result<void> PickleMachine::Step() {
@@ -60,17 +63,14 @@ Result<void> PickleMachine::Step() {
     }
     case PickleOp::kShortBinString:
     case PickleOp::kShortBinUnicode: {
-      CKPTFS_ASSIGN_OR_RETURN(std::string text, Counted(1));
-      return Push(Value(std::move(text)));
+      return PushText(1);
     }
     case PickleOp::kBinString:
     case PickleOp::kBinUnicode: {
-      CKPTFS_ASSIGN_OR_RETURN(std::string text, Counted(4));
-      return Push(Value(std::move(text)));
+      return PushText(4);
     }
     case PickleOp::kBinUnicode8: {
-      CKPTFS_ASSIGN_OR_RETURN(std::string text, Counted(8));
-      return Push(Value(std::move(text)));
+      return PushText(8);
     }
     case PickleOp::kShortBinBytes:
     case PickleOp::kBinBytes:
@@ -171,6 +171,12 @@ Result<void> PickleMachine::Step() {
   return BadPickle("an opcode that is not read here");
 }
 
+Result<void> PickleMachine::PushText(std::size_t length_bytes) {
+  CKPTFS_ASSIGN_OR_RETURN(std::string text, Counted(length_bytes));
+  if (!IsPythonText(text)) return BadPickle("a str that is no UTF-8");
+  return Push(Value(std::move(text)));
+}
+
 Result<void> PickleMachine::PushInteger(std::string bytes) {
   const bool negative =
       !bytes.empty() && (static_cast<unsigned char>(bytes.back()) & 0x80) != 0;
@@ -188,11 +194,8 @@ Result<void> PickleMachine::PushInteger(std::string bytes) {
 }
 
 Result<void> PickleMachine::PushGlobal(std::string module, std::string name) {
-  // The names of Python 2, which the protocols up to 2 use
-  // (Lib/_compat_pickle).
-  if (protocol_ <= 2 && module == "__builtin__") module = "builtins";
-  if (protocol_ <= 2 && module == "copy_reg") module = "copyreg";
   Global global{std::move(module), std::move(name)};
+  if (protocol_ <= 2) global = Python3Name(std::move(global));
   CKPTFS_RETURN_IF_ERROR(handler_.CheckGlobal(global));
   return Push(Value(std::move(global)));
 }

@@ -167,6 +167,7 @@ class PickleMachine {
   }
 
   Result<void> Step();
+  Result<void> PushText(std::size_t length_bytes);
   Result<void> PushInteger(std::string bytes);
   Result<void> PushGlobal(std::string module, std::string name);
   Result<void> PushTuple(std::size_t n);

@@ -9,15 +9,42 @@
 #include <unordered_set>
 #include <utility>
 
+#include "checkpoint/pickle/compat_names.h"
 #include "checkpoint/pickle/opcodes.h"
+#include "checkpoint/pickle/python_text.h"
 
 namespace ckptfs {
 
 namespace {
 
-constexpr int kMaxDepth = 200;
+// What lies in the innermost of the containers that PickleLimits::max_depth
+// allows counts too.
+constexpr int kMaxDepth = 201;
 // Lib/pickle.py: _BATCHSIZE.
 constexpr std::size_t kBatch = 1000;
+
+// As a key of a dict or an item of a set. Of tuples in tuples the first
+// `budget` items are looked at: shared ones may stand for very many.
+bool IsHashable(const Value& value, int& budget) {
+  if (const Tuple* tuple = value.AsTuple()) {
+    for (const Value& item : tuple->items) {
+      if (--budget < 0) return true;
+      if (!IsHashable(item, budget)) return false;
+    }
+  }
+  return value.AsList() == nullptr && value.AsDict() == nullptr &&
+         value.AsSet() == nullptr;
+}
+
+bool IsHashable(const Value& value) {
+  int budget = 1000;
+  return IsHashable(value, budget);
+}
+
+tl::unexpected<Error> Unhashable(const Value& value) {
+  return Fail(ErrorCode::kInvalidArgument,
+              "a " + value.TypeName() + " as a key or in a set");
+}
 
 class Writer {
  public:
@@ -131,6 +158,14 @@ struct Visit {
   Result<void> operator()(const T& value) {
     return writer(value);
   }
+  template <typename T>
+  Result<void> operator()(const std::shared_ptr<T>& value) {
+    if (value == nullptr) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  "a value that is a null pointer");
+    }
+    return writer(value);
+  }
 };
 
 Result<void> Writer::Write(const Value& value) {
@@ -203,6 +238,10 @@ Result<void> Writer::String(const std::string& text) {
     GetMemo(known->second);
     return {};
   }
+  if (!IsPythonText(text)) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "a str that is no UTF-8; put other bytes into Bytes");
+  }
   if (text.size() > 0xFFFFFFFF) {
     return Fail(ErrorCode::kInvalidArgument,
                 "a str of " + std::to_string(text.size()) + " bytes");
@@ -235,10 +274,11 @@ Result<void> Writer::Name(const std::string& module, const std::string& name) {
 
 // A class that a value names.
 Result<void> Writer::ClassName(const Global& global) {
-  // Protocol 2 knows the modules of Python 2, and these mean others there.
-  if (global.module == "__builtin__" || global.module == "copy_reg") {
+  // In protocol 2 the names of Python 2 mean what these are called now.
+  if (Python3Name(global) != global) {
     return Fail(ErrorCode::kUnsupported,
-                "a class of a module that is named " + global.module);
+                "the class " + global.module + "." + global.name +
+                    ", whose name protocol 2 of pickle reads as another");
   }
   return Name(global.module, global.name);
 }
@@ -311,6 +351,7 @@ Result<void> Writer::DictItems(const std::vector<Dict::Item>& items) {
     if (n > 1) Op(PickleOp::kMark);
     for (std::size_t j = i; j < i + n; ++j) {
       CKPTFS_RETURN_IF_ERROR(Write(items[j].first));
+      if (!IsHashable(items[j].first)) return Unhashable(items[j].first);
       CKPTFS_RETURN_IF_ERROR(Write(items[j].second));
     }
     Op(n > 1 ? PickleOp::kSetItems : PickleOp::kSetItem);
@@ -355,6 +396,12 @@ Result<void> Writer::operator()(const std::shared_ptr<Dict>& value) {
   open_.insert(value.get());
   CKPTFS_RETURN_IF_ERROR(DictItems(value->items()));
   if (!value->attributes.is_none()) {
+    if (value->type() != Dict::Type::kOrderedDict ||
+        value->attributes.AsDict() == nullptr) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  "attributes that are no dict, or of a dict that is no "
+                  "OrderedDict");
+    }
     CKPTFS_RETURN_IF_ERROR(Write(value->attributes));
     Op(PickleOp::kBuild);
   }
@@ -368,6 +415,9 @@ Result<void> Writer::operator()(const std::shared_ptr<Set>& value) {
   CKPTFS_RETURN_IF_ERROR(Name("__builtin__", "set"));
   Op(PickleOp::kEmptyList);
   CKPTFS_RETURN_IF_ERROR(ListItems(value->items));
+  for (const Value& item : value->items) {
+    if (!IsHashable(item)) return Unhashable(item);
+  }
   Op(PickleOp::kTuple1);
   Op(PickleOp::kReduce);
   Remember(value.get());
@@ -399,8 +449,35 @@ Result<void> Writer::operator()(const std::shared_ptr<Object>& value) {
   return {};
 }
 
+// What torch would refuse to make.
+Result<void> CheckLoadable(const TensorView& tensor, const DTypeInfo& info) {
+  const std::string name(info.torch_name);
+  if (name.starts_with('q')) {
+    return Fail(ErrorCode::kUnsupported,
+                "a tensor of " + name +
+                    ": quantized ones are written as the Objects that they "
+                    "are read as");
+  }
+  if (tensor.storage->bytes % info.bytes != 0) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "a tensor of " + name + " in a storage of " +
+                    std::to_string(tensor.storage->bytes) + " bytes");
+  }
+  const bool gradients = name.starts_with("float") ||
+                         name.starts_with("bfloat") ||
+                         name.starts_with("complex");
+  if (tensor.requires_grad && !gradients) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "a tensor of " + name + " that requires a gradient");
+  }
+  return {};
+}
+
 // A persistent id: ('storage', class, key, location, numel).
 Result<void> Writer::StorageId(const StorageReference& value) {
+  if (value.storage == nullptr) {
+    return Fail(ErrorCode::kInvalidArgument, "a reference to no storage");
+  }
   const DType dtype =
       DTypeFromStorageClass(value.type.name).value_or(DType::kUInt8);
   // torch.load makes one storage, of one type, of all that name its key; to it
@@ -430,6 +507,7 @@ Result<void> Writer::operator()(const std::shared_ptr<TensorView>& value) {
   const TensorView& tensor = *value;
   CKPTFS_RETURN_IF_ERROR(CheckBounds(tensor));
   const DTypeInfo& info = InfoOf(tensor.dtype);
+  CKPTFS_RETURN_IF_ERROR(CheckLoadable(tensor, info));
   const bool typed = !info.storage_class.empty();
   CKPTFS_RETURN_IF_ERROR(Name(
       "torch._utils", typed ? "_rebuild_tensor_v2" : "_rebuild_tensor_v3"));

@@ -8,6 +8,8 @@ namespace ckptfs {
 
 namespace {
 
+// Readers give no deeper values, and writers take none (PickleLimits).
+constexpr int kMaxDepth = 201;
 constexpr std::uint64_t kMaxVisits = 4ull << 20;
 // Of all names together; those of kMaxVisits usual ones.
 constexpr std::uint64_t kMaxNameBytes = 512ull << 20;
@@ -70,23 +72,37 @@ Result<bool> TensorWalk::Visit(const Value& value) {
   const StorageReference* const bare = value.AsStorage();
   if (tensor != nullptr || bare != nullptr) {
     CKPTFS_ASSIGN_OR_RETURN(const std::string name, Name());
-    if (tensor != nullptr) {
-      visitor_.Tensor(name, *tensor);
-    } else {
-      visitor_.Bare(name, bare->storage);
+    if ((tensor != nullptr ? tensor->storage : bare->storage) == nullptr) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  name + ": a tensor without a storage");
     }
-    return true;
+    if (tensor == nullptr) {
+      visitor_.Bare(name, bare->storage);
+      return true;
+    }
+    visitor_.Tensor(name, *tensor);
+    if (tensor == value.AsTensor()) return true;
   }
   const void* const id = value.container();
-  if (id == nullptr || barren_.contains(id)) return false;
-  Result<bool> any = VisitParts(value);
-  if (any && !*any) barren_.insert(id);
+  if (id == nullptr || barren_.contains(id)) return tensor != nullptr;
+  if (depth_ == kMaxDepth) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "values that nest deeper than " + std::to_string(kMaxDepth) +
+                    " levels, or contain themselves");
+  }
+  ++depth_;
+  // The first argument of a Parameter has its name from the Parameter.
+  Result<bool> any = VisitParts(value, tensor != nullptr ? 1 : 0);
+  --depth_;
+  if (any && !*any && tensor == nullptr) barren_.insert(id);
+  if (any && tensor != nullptr) return true;
   return any;
 }
 
-Result<bool> TensorWalk::VisitItems(const std::vector<Value>& items) {
+Result<bool> TensorWalk::VisitItems(const std::vector<Value>& items,
+                                    std::size_t first) {
   bool any = false;
-  for (std::size_t i = 0; i < items.size(); ++i) {
+  for (std::size_t i = first; i < items.size(); ++i) {
     path_.push_back({nullptr, i});
     CKPTFS_ASSIGN_OR_RETURN(const bool found, Visit(items[i]));
     path_.pop_back();
@@ -106,14 +122,16 @@ Result<bool> TensorWalk::VisitPairs(const std::vector<Dict::Item>& items) {
   return any;
 }
 
-Result<bool> TensorWalk::VisitParts(const Value& value) {
+Result<bool> TensorWalk::VisitParts(const Value& value,
+                                    std::size_t first_argument) {
   if (const List* list = value.AsList()) return VisitItems(list->items);
   if (const Tuple* tuple = value.AsTuple()) return VisitItems(tuple->items);
   if (const Set* set = value.AsSet()) return VisitItems(set->items);
   if (const Dict* dict = value.AsDict()) return VisitPairs(dict->items());
   const Object* object = value.AsObject();
   if (object == nullptr) return false;
-  CKPTFS_ASSIGN_OR_RETURN(const bool in_args, VisitItems(object->args));
+  CKPTFS_ASSIGN_OR_RETURN(const bool in_args,
+                          VisitItems(object->args, first_argument));
   CKPTFS_ASSIGN_OR_RETURN(const bool in_keywords, Visit(object->kwargs));
   CKPTFS_ASSIGN_OR_RETURN(const bool in_state, Visit(object->state));
   CKPTFS_ASSIGN_OR_RETURN(const bool in_list, VisitItems(object->list_items));

@@ -1,5 +1,11 @@
 #include "checkpoint/engine/files.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <iterator>
+
 #include "unit/checkpoint/engine_fixture.h"
 
 namespace ckptfs {
@@ -87,6 +93,63 @@ TEST_P(FilesTest, OtherPlacesCannotBeRenamedTo) {
   ASSERT_FALSE(renamed);
   EXPECT_EQ(renamed.error().code(), ErrorCode::kInvalidArgument);
   EXPECT_EQ(Get("a"), "1");
+}
+
+class PlainFilesTest : public EngineTest {
+ protected:
+  Result<void> Put(const std::string& path, std::string bytes) {
+    return engine.runtime()
+        .Start<void>(files.Put(path, std::move(bytes), {}))
+        .Get();
+  }
+  Result<std::string> Get(const std::string& path) {
+    return engine.runtime()
+        .Start<std::string>(files.GetAll(path, 1 << 20, {}))
+        .Get();
+  }
+  std::size_t Names() const {
+    const std::filesystem::directory_iterator names(folder);
+    return static_cast<std::size_t>(std::distance(begin(names), end(names)));
+  }
+  Files files{engine.runtime()};
+};
+
+TEST_F(PlainFilesTest, TheModeOfWhatIsReplacedIsKept) {
+  const std::string path = JoinPath(folder, "private");
+  ASSERT_TRUE(Put(path, "old"));
+  ASSERT_EQ(chmod(path.c_str(), 0600), 0);
+  ASSERT_TRUE(Put(path, "new"));
+  struct stat st{};
+  ASSERT_EQ(stat(path.c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777, 0600u);
+  EXPECT_EQ(Get(path), "new");
+}
+
+TEST_F(PlainFilesTest, LinksAreFollowed) {
+  const std::string link = JoinPath(folder, "last");
+  const std::string file = JoinPath(folder, "epoch3");
+  ASSERT_EQ(symlink("epoch3", link.c_str()), 0);
+  for (const char* bytes : {"first", "second"}) {  // dangling, then not
+    ASSERT_TRUE(Put(link, bytes));
+    EXPECT_EQ(Get(file), bytes);
+    EXPECT_TRUE(std::filesystem::is_symlink(link));
+  }
+  EXPECT_EQ(Names(), 2u);
+  ASSERT_EQ(symlink("loop", JoinPath(folder, "loop").c_str()), 0);
+  EXPECT_FALSE(Put(JoinPath(folder, "loop"), "bytes"));
+}
+
+// As root, a rename over /dev/null would be noticed by others.
+TEST_F(PlainFilesTest, WhatIsNoRegularFileIsRefused) {
+  const std::string fifo = JoinPath(folder, "fifo");
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  const Result<void> put = Put(fifo, "bytes");
+  ASSERT_FALSE(put);
+  EXPECT_EQ(put.error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_TRUE(std::filesystem::is_fifo(fifo));
+  // Nobody writes to it: a blocking open would wait for ever.
+  EXPECT_EQ(Get(fifo).error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(Names(), 1u);
 }
 
 INSTANTIATE_TEST_SUITE_P(, FilesTest, ::testing::Values(true, false),

@@ -238,5 +238,27 @@ TEST(PickleReader, ScanNamesTheGlobals) {
   EXPECT_EQ(*seen, (std::vector<Global>{{"os", "system"}, {"m", "C"}}));
 }
 
+// NAME_MAPPING, `exceptions` and IMPORT_MAPPING of Lib/_compat_pickle.py.
+TEST(PickleReader, NamesOfPythonTwoAreThoseOfPythonThree) {
+  const auto global = [](const std::string& name, char protocol) {
+    return *Read(std::string("\x80") + protocol + "c" + name + ".")->AsGlobal();
+  };
+  EXPECT_EQ(global("__builtin__\nxrange\n", 2), (Global{"builtins", "range"}));
+  EXPECT_EQ(global("__builtin__\nunicode\n", 2), (Global{"builtins", "str"}));
+  EXPECT_EQ(global("__builtin__\nset\n", 2), (Global{"builtins", "set"}));
+  EXPECT_EQ(global("socket\n_socketobject\n", 2),
+            (Global{"socket", "SocketType"}));
+  EXPECT_EQ(global("UserDict\nUserDict\n", 2),
+            (Global{"collections", "UserDict"}));
+  EXPECT_EQ(global("exceptions\nKeyError\n", 2),
+            (Global{"builtins", "KeyError"}));
+  EXPECT_EQ(global("whichdb\nother\n", 2), (Global{"dbm", "other"}));
+  EXPECT_EQ(global("copy_reg\n_reconstructor\n", 2),
+            (Global{"copyreg", "_reconstructor"}));
+  EXPECT_EQ(global("model\nunicode\n", 2), (Global{"model", "unicode"}));
+  EXPECT_EQ(global("copy_reg\n_reconstructor\n", 3),
+            (Global{"copy_reg", "_reconstructor"}));
+}
+
 }  // namespace
 }  // namespace ckptfs

@@ -89,5 +89,63 @@ TEST(PickleWriter, ModulesOfPythonTwoAreRefused) {
   EXPECT_EQ(*value->AsGlobal(), (Global{"builtins", "set"}));
 }
 
+ErrorCode CodeOf(const Value& value) {
+  const Result<Value> written = ThroughPickle(value);
+  return written ? ErrorCode::kInternal : written.error().code();
+}
+
+// What torch.load could not read is an error here.
+TEST(PickleWriter, WhatPythonCannotBeIsRefused) {
+  EXPECT_EQ(CodeOf(Value("\xff")), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(Value("\xc0\x80")), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(Value("\xf4\x90\x80\x80")), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(Value("\xe2\x82")), ErrorCode::kInvalidArgument);
+  for (const char* text :
+       {"", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "\xed\xa0\x80"}) {
+    const Result<Value> value = ThroughPickle(Value(text));
+    ASSERT_TRUE(value.has_value()) << value.error().ToString();
+    EXPECT_EQ(*value->AsString(), text);
+  }
+  Dict dict;
+  dict.Assign(List(), 1);
+  EXPECT_EQ(CodeOf(Value(dict)), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(Value(Set{{Value(Tuple{{Value(Dict())}})}})),
+            ErrorCode::kInvalidArgument);
+  Dict plain;
+  plain.attributes = Value(Dict());
+  EXPECT_EQ(CodeOf(Value(plain)), ErrorCode::kInvalidArgument);
+  Dict ordered(Dict::Type::kOrderedDict);
+  ordered.attributes = Value(List());
+  EXPECT_EQ(CodeOf(Value(ordered)), ErrorCode::kInvalidArgument);
+}
+
+TEST(PickleWriter, TensorsThatTorchCannotMakeAreRefused) {
+  EXPECT_EQ(CodeOf(Value(Scalar(Empty(14), DType::kFloat32))),
+            ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(Value(Scalar(Empty(4), DType::kQInt8))),
+            ErrorCode::kUnsupported);
+  TensorView integer = Scalar(Empty(8), DType::kInt64);
+  integer.requires_grad = true;
+  EXPECT_EQ(CodeOf(Value(integer)), ErrorCode::kInvalidArgument);
+}
+
+TEST(PickleWriter, NullPointersAreErrors) {
+  EXPECT_EQ(CodeOf(Value(TensorView{})), ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(Value(StorageReference{{"torch", "FloatStorage"}, nullptr})),
+            ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(Value(std::shared_ptr<List>())),
+            ErrorCode::kInvalidArgument);
+  EXPECT_EQ(CodeOf(Value(List{{Value(std::shared_ptr<Dict>())}})),
+            ErrorCode::kInvalidArgument);
+}
+
+// As deep as readers admit.
+TEST(PickleWriter, WhatIsReadCanBeWritten) {
+  Value deep(1);
+  for (int i = 0; i < 200; ++i) deep = Value(Tuple{{deep}});
+  const Result<Value> value = ThroughPickle(deep);
+  EXPECT_TRUE(value.has_value()) << value.error().ToString();
+}
+
 }  // namespace
 }  // namespace ckptfs

@@ -73,5 +73,30 @@ TEST(TensorNames, LongKeysWithoutTensorsCostNothing) {
   EXPECT_TRUE(names->empty());
 }
 
+// p.mask = tensor: _rebuild_parameter_with_state(data, True, hooks, state).
+TEST(TensorNames, AttributesOfAParameter) {
+  Dict attributes;
+  attributes.Assign("mask", Scalar());
+  Object parameter;
+  parameter.callable = {"torch._utils", "_rebuild_parameter_with_state"};
+  parameter.args = {Scalar(), Value(true), Value(Dict()), Value(attributes)};
+  Dict dict;
+  dict.Assign("p", parameter);
+  EXPECT_EQ(*Names(Value(dict)), (std::vector<std::string>{"p", "p.3.mask"}));
+}
+
+TEST(TensorNames, NullStoragesAndCyclesAreErrors) {
+  Dict dict;
+  dict.Assign("w", TensorView{});
+  const auto without = Names(Value(dict));
+  ASSERT_FALSE(without.has_value());
+  EXPECT_EQ(without.error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_NE(without.error().message().find("w: "), std::string::npos);
+  const auto cycle = std::make_shared<List>();
+  cycle->items = {Scalar(), Value(cycle)};
+  EXPECT_EQ(Names(Value(cycle)).error().code(), ErrorCode::kInvalidArgument);
+  cycle->items.clear();
+}
+
 }  // namespace
 }  // namespace ckptfs
