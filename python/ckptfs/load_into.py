@@ -61,8 +61,8 @@ def load_into(state: object, path: Path, *, strict: bool = True,
     archive = engine_for(region, endpoint, config).open_archive(text)
     reader = None
     if archive is not None and usual(archive):
-        reader = _Placeholders(archive)
         try:
+            reader = _Placeholders(archive)
             loaded = load_archive(archive, "cpu", None, weights_only, {},
                                   reader)
         except _NotPlain:
@@ -86,7 +86,8 @@ def load_into(state: object, path: Path, *, strict: bool = True,
         report.close()
     if plan.opaque:
         # Objects that unpickled while their tensors were still without bytes
-        # may have looked at them: now these are there.
+        # may have looked at them: now these are there. Those that share the
+        # storage of a tensor of `state` in the file share its memory now.
         loaded = load_archive(reader.archive, "cpu", None, weights_only, {},
                               reader)
         plan = _Plan(text, strict, {})
@@ -223,6 +224,9 @@ class _Plan:
         return lent
 
     def unwanted(self) -> set[str]:
+        """Records that nobody looks at."""
+        if self.opaque:  # objects may have any of them
+            return set()
         wanted = {self._record(source) for _, source in self._pairs}
         return self._dropped - self._kept - wanted
 
