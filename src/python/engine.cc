@@ -5,8 +5,10 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -20,6 +22,8 @@
 #include "checkpoint/torch_file/torch_file_writer.h"
 #include "python/archive.h"
 #include "python/raise.h"
+#include "python/stream_reader.h"
+#include "python/stream_writer.h"
 #include "python/wait.h"
 
 namespace nb = nanobind;
@@ -104,7 +108,7 @@ Task<Result<void>> SaveTask(internal::EngineRuntime& runtime, std::string path,
 // returns; and it returns when nothing reads them any more.
 void SaveRecords(Engine& engine, std::string path, const nb::list& records,
                  std::uint64_t alignment, bool if_none_match,
-                 const std::string& if_match) {
+                 const std::string& if_match, const nb::object& progress) {
   std::vector<NamedRecord> named;
   for (const nb::handle item : records) {
     const auto record = nb::cast<nb::tuple>(item);
@@ -125,10 +129,20 @@ void SaveRecords(Engine& engine, std::string path, const nb::list& records,
   SaveOptions options;
   options.condition = ConditionOf(if_none_match, if_match);
   options.stop = stop.get_token();
-  Run<void>(engine,
-            SaveTask(engine.runtime(), std::move(path), std::move(writer),
-                     std::move(options)),
-            stop);
+  const std::uint64_t size = writer.file_bytes();
+  const auto arrived = std::make_shared<std::atomic<std::uint64_t>>(0);
+  std::function<void()> tick;
+  if (!progress.is_none()) {
+    options.progress = [arrived](std::uint64_t done, std::uint64_t) {
+      arrived->store(done);
+    };
+    tick = [&] { progress(arrived->load(), size); };
+  }
+  internal::EngineRuntime& runtime = engine.runtime();
+  Future<void> saving = runtime.Start<void>(SaveTask(
+      runtime, std::move(path), std::move(writer), std::move(options)));
+  ValueOrRaise(Wait(runtime.strand(), std::move(saving), stop, tick));
+  if (!progress.is_none()) progress(size, size);
 }
 
 void Write(Engine& engine, std::string path, const nb::bytes& data,
@@ -137,6 +151,13 @@ void Write(Engine& engine, std::string path, const nb::bytes& data,
             Files(engine.runtime())
                 .Put(std::move(path), std::string(data.c_str(), data.size()),
                      ConditionOf(if_none_match, if_match)));
+}
+
+std::unique_ptr<StreamWriter> OpenWriter(Engine& engine, std::string path,
+                                         bool if_none_match,
+                                         const std::string& if_match) {
+  return OpenStreamWriter(engine, std::move(path),
+                          ConditionOf(if_none_match, if_match));
 }
 
 }  // namespace
@@ -161,8 +182,13 @@ void BindEngine(nb::module_& module) {
            nb::arg("if_none_match") = false, nb::arg("if_match") = "")
       .def("save_records", &SaveRecords, nb::arg("path"), nb::arg("records"),
            nb::arg("alignment") = 64, nb::arg("if_none_match") = false,
-           nb::arg("if_match") = "")
+           nb::arg("if_match") = "", nb::arg("progress") = nb::none())
       .def("open_archive", &OpenArchive, nb::arg("path"),
+           nb::keep_alive<0, 1>())
+      .def("open_reader", &OpenStreamReader, nb::arg("path"),
+           nb::keep_alive<0, 1>())
+      .def("open_writer", &OpenWriter, nb::arg("path"),
+           nb::arg("if_none_match") = false, nb::arg("if_match") = "",
            nb::keep_alive<0, 1>());
 }
 
