@@ -303,6 +303,11 @@ struct S3StoreOptions {
   std::optional<bool> force_path_style;
   int http_threads = 2;      // curl event loops
   int max_connections = 64;  // requests on the wire at once; the rest queue
+  // How often one request is sent before its error is final, the first time
+  // included: 1 (no retries) to 64. An attempt that moved bytes starts the
+  // count of a download anew. Damaged transfers and failed TLS handshakes are
+  // given up after 3 attempts in any case.
+  int max_attempts = 10;
 };
 
 // Opens a store on one bucket. Starts its threads; does not talk to the

@@ -61,6 +61,11 @@ Result<std::unique_ptr<ObjectStore>> OpenS3Store(
     return Fail(ErrorCode::kInvalidArgument,
                 "max_connections must be from 1 to 4096");
   }
+  if (options.max_attempts < 1 || options.max_attempts > 64) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "max_attempts must be from 1 to 64, not " +
+                    std::to_string(options.max_attempts));
+  }
   std::string region =
       FirstOf(options.region, {"AWS_REGION", "AWS_DEFAULT_REGION"});
   if (region.empty()) region = "us-east-1";
@@ -85,6 +90,7 @@ Result<std::unique_ptr<ObjectStore>> OpenS3Store(
       options.http_threads, options.max_connections, ca_file});
   S3ClientOptions client_options;
   client_options.jitter_seed = std::random_device()();
+  client_options.retry.max_attempts = options.max_attempts;
   return std::make_unique<S3ObjectStore>(std::move(parts), std::move(endpoint),
                                          std::move(region), client_options);
 }
