@@ -39,12 +39,29 @@ void MakeEngine(Engine* memory, std::string region, std::string endpoint,
                 std::string ca_file, std::optional<bool> force_path_style,
                 std::uint64_t part_bytes, int parts_in_flight,
                 std::uint64_t range_bytes, int ranges_in_flight,
-                int work_threads, bool bypass_mounts) {
+                int work_threads, bool bypass_mounts, int max_attempts,
+                bool unsigned_requests, std::string profile,
+                bool requester_pays, std::string access_key_id,
+                std::string secret_access_key, std::string session_token,
+                std::string storage_class, std::string sse,
+                std::string sse_kms_key_id,
+                std::optional<bool> sse_bucket_key) {
   EngineOptions options;
   options.s3.region = std::move(region);
   options.s3.endpoint_url = std::move(endpoint);
   options.s3.ca_file = std::move(ca_file);
   options.s3.force_path_style = force_path_style;
+  options.s3.max_attempts = max_attempts;
+  options.s3.unsigned_requests = unsigned_requests;
+  options.s3.profile = std::move(profile);
+  options.s3.requester_pays = requester_pays;
+  options.s3.access_key_id = std::move(access_key_id);
+  options.s3.secret_access_key = std::move(secret_access_key);
+  options.s3.session_token = std::move(session_token);
+  options.s3.storage_class = std::move(storage_class);
+  options.s3.sse = std::move(sse);
+  options.s3.sse_kms_key_id = std::move(sse_kms_key_id);
+  options.s3.sse_bucket_key = sse_bucket_key;
   options.part_bytes = part_bytes;
   options.parts_in_flight = parts_in_flight;
   options.range_bytes = range_bytes;
@@ -173,7 +190,14 @@ void BindEngine(nb::module_& module) {
            nb::arg("range_bytes") = defaults.range_bytes,
            nb::arg("ranges_in_flight") = defaults.ranges_in_flight,
            nb::arg("work_threads") = defaults.work_threads,
-           nb::arg("bypass_mounts") = defaults.bypass_mounts)
+           nb::arg("bypass_mounts") = defaults.bypass_mounts,
+           nb::arg("max_attempts") = defaults.s3.max_attempts,
+           nb::arg("unsigned_requests") = false, nb::arg("profile") = "",
+           nb::arg("requester_pays") = false, nb::arg("access_key_id") = "",
+           nb::arg("secret_access_key") = "", nb::arg("session_token") = "",
+           nb::arg("storage_class") = "", nb::arg("sse") = "",
+           nb::arg("sse_kms_key_id") = "",
+           nb::arg("sse_bucket_key") = nb::none())
       .def("exists", &Exists, nb::arg("path"))
       .def("remove", &Remove, nb::arg("path"))
       .def("list", &List, nb::arg("folder"))
