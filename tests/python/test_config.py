@@ -128,7 +128,7 @@ def test_a_profile(no_keys, s3server, monkeypatch):
     with pytest.raises(ckptfs.S3Exception) as caught:
         ckptfs.load(path, config=S3ClientConfig(profile="far"))
     assert caught.value.s3_code == "AuthorizationHeaderMalformed"
-    with pytest.raises(ckptfs.S3Exception, match="config:7.*role_arn"):
+    with pytest.raises(ckptfs.S3Exception, match="config:8.*role_arn"):
         ckptfs.load(path, config=S3ClientConfig(profile="role"))
     with pytest.raises(PermissionError, match='"gone"'):
         ckptfs.load(path, config=S3ClientConfig(profile="gone"))
