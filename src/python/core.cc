@@ -4,6 +4,7 @@
 
 #include "python/archive.h"
 #include "python/engine.h"
+#include "python/objects.h"
 #include "python/raise.h"
 
 NB_MODULE(_core, module) {
@@ -12,4 +13,5 @@ NB_MODULE(_core, module) {
              nanobind::arg("factory"));
   ckptfs::python::BindArchive(module);
   ckptfs::python::BindEngine(module);
+  ckptfs::python::BindObjects(module);
 }
