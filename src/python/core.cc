@@ -6,12 +6,16 @@
 #include "python/engine.h"
 #include "python/objects.h"
 #include "python/raise.h"
+#include "python/stream_reader.h"
+#include "python/stream_writer.h"
 
 NB_MODULE(_core, module) {
   module.doc() = "The engine of ckptfs. For the package itself.";
   module.def("set_error_factory", &ckptfs::python::SetErrorFactory,
              nanobind::arg("factory"));
   ckptfs::python::BindArchive(module);
+  ckptfs::python::BindStreamReader(module);
+  ckptfs::python::BindStreamWriter(module);
   ckptfs::python::BindEngine(module);
   ckptfs::python::BindObjects(module);
 }
