@@ -1,4 +1,5 @@
-"""fsspec's own tests of file systems, on s3server and moto."""
+"""fsspec's own tests of file systems, on s3server; some on moto, too, which
+is slow."""
 import os
 import uuid
 
@@ -10,9 +11,13 @@ from fsspec.tests.abstract import (AbstractCopyTests, AbstractFixtures,
 
 
 class Fixtures(AbstractFixtures):
-    @pytest.fixture(params=["s3server", "moto"])
-    def server(self, request, monkeypatch):
-        server = request.getfixturevalue(request.param)
+    @pytest.fixture
+    def server_name(self):
+        return "s3server"
+
+    @pytest.fixture
+    def server(self, request, server_name, monkeypatch):
+        server = request.getfixturevalue(server_name)
         for name, value in server.environment().items():
             monkeypatch.setenv(name, value)
         return server
@@ -51,4 +56,22 @@ class TestOpen(AbstractOpenTests, Fixtures):
 
 
 class TestPipe(AbstractPipeTests, Fixtures):
+    pass
+
+
+class OnMoto(Fixtures):
+    @pytest.fixture
+    def server_name(self):
+        return "moto"
+
+
+class TestOpenOnMoto(AbstractOpenTests, OnMoto):
+    pass
+
+
+class TestPipeOnMoto(AbstractPipeTests, OnMoto):
+    pass
+
+
+class TestCopyOnMoto(AbstractCopyTests, OnMoto):
     pass
