@@ -5,8 +5,10 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -106,7 +108,7 @@ Task<Result<void>> SaveTask(internal::EngineRuntime& runtime, std::string path,
 // returns; and it returns when nothing reads them any more.
 void SaveRecords(Engine& engine, std::string path, const nb::list& records,
                  std::uint64_t alignment, bool if_none_match,
-                 const std::string& if_match) {
+                 const std::string& if_match, const nb::object& progress) {
   std::vector<NamedRecord> named;
   for (const nb::handle item : records) {
     const auto record = nb::cast<nb::tuple>(item);
@@ -127,10 +129,20 @@ void SaveRecords(Engine& engine, std::string path, const nb::list& records,
   SaveOptions options;
   options.condition = ConditionOf(if_none_match, if_match);
   options.stop = stop.get_token();
-  Run<void>(engine,
-            SaveTask(engine.runtime(), std::move(path), std::move(writer),
-                     std::move(options)),
-            stop);
+  const std::uint64_t size = writer.file_bytes();
+  const auto arrived = std::make_shared<std::atomic<std::uint64_t>>(0);
+  std::function<void()> tick;
+  if (!progress.is_none()) {
+    options.progress = [arrived](std::uint64_t done, std::uint64_t) {
+      arrived->store(done);
+    };
+    tick = [&] { progress(arrived->load(), size); };
+  }
+  internal::EngineRuntime& runtime = engine.runtime();
+  Future<void> saving = runtime.Start<void>(SaveTask(
+      runtime, std::move(path), std::move(writer), std::move(options)));
+  ValueOrRaise(Wait(runtime.strand(), std::move(saving), stop, tick));
+  if (!progress.is_none()) progress(size, size);
 }
 
 void Write(Engine& engine, std::string path, const nb::bytes& data,
@@ -170,7 +182,7 @@ void BindEngine(nb::module_& module) {
            nb::arg("if_none_match") = false, nb::arg("if_match") = "")
       .def("save_records", &SaveRecords, nb::arg("path"), nb::arg("records"),
            nb::arg("alignment") = 64, nb::arg("if_none_match") = false,
-           nb::arg("if_match") = "")
+           nb::arg("if_match") = "", nb::arg("progress") = nb::none())
       .def("open_archive", &OpenArchive, nb::arg("path"),
            nb::keep_alive<0, 1>())
       .def("open_reader", &OpenStreamReader, nb::arg("path"),
