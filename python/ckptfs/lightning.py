@@ -121,7 +121,7 @@ class S3LightningCheckpoint(CheckpointIO):
         Args:
             path: "s3://bucket/key", or below a mount.
             map_location: as torch.load's; None: to the CPU, as Lightning's
-                own plugin.
+                own plugin. Not with `state`.
             weights_only: as torch.load's.
             state: tensors, modules and optimizers to load into, in place; see
                 `ckptfs.load_into`.
@@ -131,17 +131,20 @@ class S3LightningCheckpoint(CheckpointIO):
 
         Raises:
             FileNotFoundError: it is not there (an S3NotFoundError).
-            ValueError, TypeError: a wrong path.
+            ValueError, TypeError: a wrong path; `state` does not fit.
             S3Exception: other trouble.
             pickle.UnpicklingError: what `weights_only` refuses.
         """
         source = checkpoint_path(path)
         where = "cpu" if map_location is None else map_location
         if state is not None:
-            return ckptfs.load_into(
-                state, source, map_location=where, weights_only=weights_only,
-                region=self.region, endpoint=self.endpoint,
-                config=self.s3client_config)
+            if str(where) != "cpu":
+                raise ValueError(
+                    "map_location has no meaning with state, whose tensors are "
+                    "where they are; what is left to apply is on the CPU")
+            return ckptfs.load_into(  # type: ignore[return-value]
+                state, source, weights_only=weights_only, region=self.region,
+                endpoint=self.endpoint, config=self.s3client_config)
         return ckptfs.load(  # type: ignore[return-value]
             source, where, weights_only=weights_only, region=self.region,
             endpoint=self.endpoint, config=self.s3client_config)

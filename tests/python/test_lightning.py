@@ -246,17 +246,24 @@ def test_a_tensor_of_a_device_comes_to_the_cpu(bucket, monkeypatch):
     assert seen == ["cpu"]
 
 
-def test_a_load_into_a_state(bucket, monkeypatch):
-    calls = []
-    monkeypatch.setattr(ckptfs, "load_into", lambda state, path, **keywords: (
-        calls.append((state, path, keywords["map_location"])),
-        {"epoch": 3})[1], raising=False)
-    state = {"state_dict": Model()}
-    left = S3LightningCheckpoint().load_checkpoint(bucket.uri + "x.ckpt",
-                                                   state=state)
-    assert left == {"epoch": 3}
-    assert calls == [(state, bucket.uri + "x.ckpt", "cpu")]
-    assert S3LightningCheckpoint().requires_state_on_load is False
+def test_a_load_into_a_state(bucket):
+    plugin, model, again = S3LightningCheckpoint(), Model(), Model()
+    plugin.save_checkpoint({"state_dict": model.state_dict(), "epoch": 3},
+                           bucket.uri + "x.ckpt")
+    before = again.head.weight.data_ptr()
+    assert plugin.load_checkpoint(bucket.uri + "x.ckpt",
+                                  state={"state_dict": again}) == {"epoch": 3}
+    assert equal(again, model)
+    assert again.head.weight.data_ptr() == before
+    assert plugin.load_checkpoint(bucket.uri + "x.ckpt", state={
+        "state_dict": again, "epoch": 0}) == {"epoch": 3}
+    plugin.save_checkpoint({"state_dict": model.state_dict()},
+                           bucket.uri + "y.ckpt")
+    assert plugin.load_checkpoint(bucket.uri + "y.ckpt",
+                                  state={"state_dict": again}) is None
+    with pytest.raises(ValueError, match="map_location"):
+        plugin.load_checkpoint(bucket.uri + "x.ckpt", "meta", state={})
+    assert plugin.requires_state_on_load is False
 
 
 @pytest.mark.parametrize("path", [
