@@ -51,8 +51,8 @@ def test_info_of_a_file(fs, bucket, root):
     assert fs.modified(root + "/x") == fs.created(root + "/x") == info[
         "LastModified"]
     listed, = fs.ls(root)
-    assert {name: listed[name] for name in ("name", "size", "type", "ETag")} == {
-        name: info[name] for name in ("name", "size", "type", "ETag")}
+    for name in ("name", "size", "type", "ETag"):
+        assert listed[name] == info[name]
 
 
 def test_folders_follow_from_keys(fs, bucket, root):
@@ -307,6 +307,25 @@ def test_wrong_paths(fs):
         fs.ls("")
     with pytest.raises(IsADirectoryError):
         fs.open("s3://bucket")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("scheme", ["ckptfs://", "s3://"])
+def test_the_storage_of_torch_s_dcp(bucket, root, scheme):
+    import torch
+    from torch.distributed import checkpoint
+    from torch.distributed.checkpoint._fsspec_filesystem import (FsspecReader,
+                                                                 FsspecWriter)
+
+    assert ckptfs.fsspec.register_s3()
+    for value in (1.0, 2.0):  # the second replaces the first
+        checkpoint.save({"a": torch.full((9,), value), "n": 3}, no_dist=True,
+                        storage_writer=FsspecWriter(scheme + root + "/dcp"))
+    loaded = {"a": torch.zeros(9), "n": 0}
+    checkpoint.load(loaded, no_dist=True,
+                    storage_reader=FsspecReader(scheme + root + "/dcp"))
+    assert loaded["a"].tolist() == [2.0] * 9 and loaded["n"] == 3
+    assert sorted(bucket.names()) == ["dcp/.metadata", "dcp/__0_0.distcp"]
 
 
 def _run(program):
