@@ -138,9 +138,12 @@ class S3Reader(io.BufferedIOBase):
             return self._core.read(self._at, max(size, _PEEK_BYTES))
 
     def close(self) -> None:
-        if not self.closed and not self._turn.elsewhere():
+        # Also of a reader that was not opened: io's own finalizer calls it.
+        core = getattr(self, "_core", None)
+        if core is not None and not self.closed and (
+                not self._turn.elsewhere()):
             with self._turn.take():
-                self._core.close()
+                core.close()
         super().close()
 
     def _check_open(self) -> None:

@@ -1,9 +1,11 @@
 """load_into: tensors that exist, filled in place or not at all."""
 import collections
+import sys
 
 import ckptfs
 import pytest
 import torch
+from ckptfs.s3checkpoint import open_writer
 
 MIB = 1 << 20
 
@@ -223,6 +225,29 @@ def test_files_that_torch_alone_reads(tmp_path):
     state = {"a": torch.zeros(3)}
     assert ckptfs.load_into(state, tmp_path / "x.pt") == {"epoch": 1}
     assert torch.equal(state["a"], torch.ones(3))
+
+
+def test_a_file_of_the_other_byte_order(place, tmp_path, monkeypatch):
+    with monkeypatch.context() as other:
+        other.setattr(sys, "byteorder", "big")
+        torch.save({"a": torch.arange(9)}, tmp_path / "torch.pt")
+    with open_writer(place + "x.pt") as writer:
+        writer.write((tmp_path / "torch.pt").read_bytes())
+    state = {"a": torch.zeros(9, dtype=torch.int64)}
+    assert ckptfs.load_into(state, place + "x.pt") is None
+    assert torch.equal(state["a"], torch.load(tmp_path / "torch.pt")["a"])
+    assert state["a"][1] == 1 << 56
+
+
+def test_modules_that_are_not_strict_drop_what_they_have_not(bucket, s3server):
+    ckptfs.save({"m": {"weight": torch.ones(3, 3), "bias": torch.ones(3),
+                       "other": torch.ones(30 * MIB)}}, bucket.uri + "x.pt")
+    model = torch.nn.Linear(3, 3)
+    before = s3server.stats()["bytes_out"]
+    assert ckptfs.load_into({"m": model}, bucket.uri + "x.pt",
+                            strict=False) is None
+    assert s3server.stats()["bytes_out"] - before < 5 * MIB
+    assert torch.equal(model.bias, torch.ones(3))
 
 
 def test_a_load_in_place_takes_no_memory_of_its_own(bucket):

@@ -522,3 +522,12 @@ def test_paths_below_a_mount(mount, s3server, monkeypatch):
             writer.write(b"new")
             raise KeyError
     assert path.read_bytes() == content
+
+
+def test_torch_load_tells_of_an_object_that_was_replaced(bucket, checkpoint):
+    ckptfs.save(STATES["large"](), bucket.uri + "x.pt")
+    reader = checkpoint.reader(bucket.uri + "x.pt")
+    ckptfs.save(STATES["many"](), bucket.uri + "x.pt")
+    with pytest.raises(ckptfs.S3Exception) as caught:
+        torch.load(reader)
+    assert caught.value.code == "Stale"
