@@ -13,7 +13,8 @@ from ckptfs._background import Job
 from ckptfs._saved_state import SavedState
 from ckptfs.lightning import AsyncSaveError, S3AsyncLightningCheckpoint
 from support.programs import wait_until
-from test_lightning import Data, Model, every_step, make_trainer
+
+from .test_lightning import Data, Model, every_step, make_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning")
 
