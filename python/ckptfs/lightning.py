@@ -208,7 +208,8 @@ class S3AsyncLightningCheckpoint(S3LightningCheckpoint):
     Args:
         region, s3client_config, endpoint: as S3LightningCheckpoint's.
         max_pending: saves that wait or run at once, each with its copy of the
-            state; a further one waits.
+            state; a further one waits. Two, because save_last=True of
+            ModelCheckpoint saves twice at a time.
 
     Raises:
         ValueError: max_pending below 1.
@@ -218,7 +219,7 @@ class S3AsyncLightningCheckpoint(S3LightningCheckpoint):
     def __init__(self, region: str | None = None,
                  s3client_config: S3ClientConfig | None = None,
                  endpoint: str | None = None, *,
-                 max_pending: int = 1) -> None:
+                 max_pending: int = 2) -> None:
         super().__init__(region, s3client_config, endpoint)
         if max_pending < 1:
             raise ValueError(

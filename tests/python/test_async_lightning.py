@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::Warning")
 
 @pytest.fixture
 def plugin(bucket):
-    made = S3AsyncLightningCheckpoint("us-east-1")
+    made = S3AsyncLightningCheckpoint("us-east-1", max_pending=1)
     yield made
     made.teardown()
 
