@@ -1,6 +1,7 @@
 """The engines of this process: one for each way to reach S3."""
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 
@@ -19,6 +20,9 @@ _Key = tuple[str, str, "S3ClientConfig | None", tuple["str | None", ...]]
 
 _lock = threading.Lock()
 _engines: dict[_Key, _core.Engine] = {}
+# Modules that others hold on to (Lightning's registries) outlive the
+# interpreter, and would leave the engines' threads to it.
+atexit.register(_engines.clear)
 
 
 def _new_lock_in_child() -> None:

@@ -4,6 +4,7 @@
 
 #include "python/archive.h"
 #include "python/engine.h"
+#include "python/objects.h"
 #include "python/raise.h"
 #include "python/stream_reader.h"
 #include "python/stream_writer.h"
@@ -16,4 +17,5 @@ NB_MODULE(_core, module) {
   ckptfs::python::BindStreamReader(module);
   ckptfs::python::BindStreamWriter(module);
   ckptfs::python::BindEngine(module);
+  ckptfs::python::BindObjects(module);
 }
