@@ -8,6 +8,7 @@ from .config import S3ClientConfig
 from .errors import (S3Exception, S3NotFoundError, S3PermissionError,
                      S3UnavailableError, S3ValueError, make_error)
 from .files import exists, list, remove  # noqa: A004
+from .reader_constructor import S3ReaderConstructor
 from .torch_file import load, save
 
 _core.set_error_factory(make_error)
@@ -15,6 +16,6 @@ del make_error
 
 __all__ = [
     "S3ClientConfig", "S3Exception", "S3NotFoundError", "S3PermissionError",
-    "S3UnavailableError", "S3ValueError", "exists", "list", "load", "remove",
-    "save",
+    "S3ReaderConstructor", "S3UnavailableError", "S3ValueError", "exists",
+    "list", "load", "remove", "save",
 ]
