@@ -9,13 +9,15 @@ from .errors import (S3Exception, S3NotFoundError, S3PermissionError,
                      S3UnavailableError, S3ValueError, make_error)
 from .files import exists, list, remove  # noqa: A004
 from .reader_constructor import S3ReaderConstructor
+from .s3checkpoint import S3Checkpoint, S3Reader, S3Writer
 from .torch_file import load, save
 
 _core.set_error_factory(make_error)
 del make_error
 
 __all__ = [
-    "S3ClientConfig", "S3Exception", "S3NotFoundError", "S3PermissionError",
-    "S3ReaderConstructor", "S3UnavailableError", "S3ValueError", "exists",
-    "list", "load", "remove", "save",
+    "S3Checkpoint", "S3ClientConfig", "S3Exception", "S3NotFoundError",
+    "S3PermissionError", "S3Reader", "S3ReaderConstructor",
+    "S3UnavailableError", "S3ValueError", "S3Writer", "exists", "list", "load",
+    "remove", "save",
 ]

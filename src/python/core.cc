@@ -6,6 +6,8 @@
 #include "python/dcp.h"
 #include "python/engine.h"
 #include "python/raise.h"
+#include "python/stream_reader.h"
+#include "python/stream_writer.h"
 
 NB_MODULE(_core, module) {
   module.doc() = "The engine of ckptfs. For the package itself.";
@@ -13,5 +15,7 @@ NB_MODULE(_core, module) {
              nanobind::arg("factory"));
   ckptfs::python::BindArchive(module);
   ckptfs::python::BindDcp(module);
+  ckptfs::python::BindStreamReader(module);
+  ckptfs::python::BindStreamWriter(module);
   ckptfs::python::BindEngine(module);
 }

@@ -20,6 +20,8 @@
 #include "checkpoint/torch_file/torch_file_writer.h"
 #include "python/archive.h"
 #include "python/raise.h"
+#include "python/stream_reader.h"
+#include "python/stream_writer.h"
 #include "python/wait.h"
 
 namespace nb = nanobind;
@@ -139,6 +141,13 @@ void Write(Engine& engine, std::string path, const nb::bytes& data,
                      ConditionOf(if_none_match, if_match)));
 }
 
+std::unique_ptr<StreamWriter> OpenWriter(Engine& engine, std::string path,
+                                         bool if_none_match,
+                                         const std::string& if_match) {
+  return OpenStreamWriter(engine, std::move(path),
+                          ConditionOf(if_none_match, if_match));
+}
+
 }  // namespace
 
 void BindEngine(nb::module_& module) {
@@ -163,6 +172,11 @@ void BindEngine(nb::module_& module) {
            nb::arg("alignment") = 64, nb::arg("if_none_match") = false,
            nb::arg("if_match") = "")
       .def("open_archive", &OpenArchive, nb::arg("path"),
+           nb::keep_alive<0, 1>())
+      .def("open_reader", &OpenStreamReader, nb::arg("path"),
+           nb::keep_alive<0, 1>())
+      .def("open_writer", &OpenWriter, nb::arg("path"),
+           nb::arg("if_none_match") = false, nb::arg("if_match") = "",
            nb::keep_alive<0, 1>());
 }
 

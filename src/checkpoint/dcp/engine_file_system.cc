@@ -5,8 +5,8 @@
 #include <cstring>
 #include <utility>
 
-#include "checkpoint/dcp/stream_sink.h"
 #include "checkpoint/engine/files.h"
+#include "checkpoint/engine/stream_sink.h"
 #include "common/log.h"
 
 namespace ckptfs {
@@ -115,7 +115,7 @@ class WriteStream final : public DcpWriteStream {
     }
     Result<void> done;
     if (!part_.empty()) done = SendPart();
-    if (done) done = runtime_.Start<void>(sink_->Commit()).Get();
+    if (done) done = runtime_.Start<void>(sink_->Commit({})).Get();
     if (!done) {
       const Result<void> aborted = runtime_.Start<void>(sink_->Abort()).Get();
       if (!aborted) LogWarning("left over: " + aborted.error().ToString());

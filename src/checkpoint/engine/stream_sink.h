@@ -2,9 +2,11 @@
 // a plain file.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -15,20 +17,31 @@
 
 namespace ckptfs {
 
-// Every Task runs on the runtime's strand, one at a time.
+// Every Task runs on the runtime's strand, one at a time; Abort may overtake.
 class StreamSink {
  public:
-  // Errors as Files::Sink.
+  // Errors as Files::Sink. A mounted path is written through the mount.
   static Task<Result<std::shared_ptr<StreamSink>>> Create(
       internal::EngineRuntime& runtime, std::string path);
 
-  // How many bytes the next part is to have; fewer make it the last.
+  const std::string& name() const { return name_; }
+
+  // How many bytes the next part is to have; fewer make it the last. Grows with
+  // what was written, so that 5 TiB fit into the parts that S3 allows.
   std::uint64_t NextPartBytes() const;
+  // How many of `available` bytes that lie in the caller's memory, where a part
+  // begins, are better sent from there than copied: whole parts, and enough of
+  // them to be worth waiting for. 0: none.
+  std::uint64_t LendableBytes(std::uint64_t available) const;
+
   // Returns once another part may be taken: few are held in memory.
   Task<Result<void>> Write(std::string part);
+  // Returns when nothing reads the memory any more, with an error too.
+  // REQUIRES: a number of bytes that LendableBytes has given.
+  Task<Result<void>> WriteLent(std::span<const std::byte> bytes);
   // Publishes the file.
-  Task<Result<void>> Commit();
-  // Gives it up. Safe in any state.
+  Task<Result<void>> Commit(WriteCondition condition);
+  // Gives it up, and ends what is under way. Safe in any state.
   Task<Result<void>> Abort();
 
  private:
@@ -39,7 +52,9 @@ class StreamSink {
     std::optional<Error> error;         // the first
     std::optional<Promise<void>> room;  // somebody waits for it
   };
-  void Send(int number, std::string part);
+  // Of an object; returns once fewer than `max_pending` are under way.
+  Task<Result<void>> SendNext(Payload part, int max_pending);
+  void Send(int number, Payload part);
 
   const std::string name_;
   // One of both.
@@ -47,7 +62,7 @@ class StreamSink {
   std::unique_ptr<ObjectWriter> object_;
   std::string key_;
   const PartPlan plan_;
-  const int max_pending_;
+  const int parts_in_flight_;
   int next_part_ = 1;
   // The first part, until there is a second: alone it is one PUT.
   std::optional<std::string> first_;
