@@ -2,6 +2,7 @@
 folders: the classes of s3torchconnector.dcp over the engine."""
 from ..reader_constructor import S3ReaderConstructor
 from .file_system import S3FileSystem
+from .format_utils import dcp_to_torch_save, torch_save_to_dcp
 from .prefix_strategy import (BinaryPrefixStrategy, DefaultPrefixStrategy,
                               HexPrefixStrategy, NumericPrefixStrategy,
                               RoundRobinPrefixStrategy, S3PrefixStrategyBase)
@@ -12,5 +13,5 @@ __all__ = [
     "BinaryPrefixStrategy", "DefaultPrefixStrategy", "HexPrefixStrategy",
     "NumericPrefixStrategy", "RoundRobinPrefixStrategy", "S3FileSystem",
     "S3PrefixStrategyBase", "S3ReaderConstructor", "S3StorageReader",
-    "S3StorageWriter",
+    "S3StorageWriter", "dcp_to_torch_save", "torch_save_to_dcp",
 ]
