@@ -1,6 +1,5 @@
 """ckptfs.dcp on two ranks (gloo): shards, other layouts, files of each rank."""
 import os
-import pathlib
 
 import ckptfs
 import pytest
@@ -55,8 +54,7 @@ def _own_files(rank, place):
 
 
 def _broadcast(rank, place):
-    loaded = _state(Shard(1), torch.zeros_like(WHOLE))
-    del loaded["rank"], loaded["both"]
+    loaded = {"sharded": torch.zeros_like(WHOLE)}
     dcp.load(loaded, checkpoint_id=os.environ["TORCH_FILE"],
              storage_reader=BroadcastingTorchSaveReader(),
              planner=DynamicMetaLoadPlanner())
@@ -76,18 +74,18 @@ def _one_rank_fails(rank, place):
     assert [*caught.value.failures] == [1]
 
 
-def _rank(rank, body, store, place):
+def _rank(rank, store, place):
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank,
                             world_size=2)
     try:
-        body(rank, place)
+        for name, body in _BODIES.items():
+            body(rank, f"{place}{name}/")
     finally:
         dist.destroy_process_group()
 
 
-def _on_two_ranks(body, tmp_path, place):
-    torch.multiprocessing.spawn(
-        _rank, args=(body, str(tmp_path / ".store"), place), nprocs=2)
+_BODIES = {"shards": _save_and_reshard, "own": _own_files,
+           "broadcast": _broadcast, "fails": _one_rank_fails}
 
 
 def _whole(path):
@@ -96,17 +94,19 @@ def _whole(path):
     return loaded["sharded"]
 
 
-def test_shards_are_loaded_in_other_layouts(place, tmp_path):
-    _on_two_ranks(_save_and_reshard, tmp_path, place)
-    assert torch.equal(_whole(place + "x"), WHOLE)
-    metadata = S3StorageReader(None, place + "x").read_metadata()
+def test_two_ranks(place, tmp_path, monkeypatch):
+    torch.save({"sharded": WHOLE}, tmp_path / "x.pt")
+    monkeypatch.setenv("TORCH_FILE", str(tmp_path / "x.pt"))
+    torch_save_to_dcp(tmp_path / "x.pt", place + "fails/x")
+    torch.multiprocessing.spawn(
+        _rank, args=(str(tmp_path / ".store"), place), nprocs=2)
+
+    assert torch.equal(_whole(place + "shards/x"), WHOLE)
+    metadata = S3StorageReader(None, place + "shards/x").read_metadata()
     assert {info.relative_path for info in metadata.storage_data.values()} == {
         "0000000000/__0_0.distcp", "1000000000/__1_0.distcp"}
 
-
-def test_every_rank_has_its_own_files_without_collectives(place, tmp_path):
-    _on_two_ranks(_own_files, tmp_path, place)
-    names = ckptfs.list(place + "x")
+    names = ckptfs.list(place + "own/x")
     for rank in (0, 1):
         assert f"__{rank}.metadata" in names
         # Those of the first save are gone.
@@ -114,17 +114,6 @@ def test_every_rank_has_its_own_files_without_collectives(place, tmp_path):
                     and name.startswith(f"__{rank}_")]) == 1
     assert len(names) == 4
 
-
-def test_a_torch_save_file_becomes_shards(place, tmp_path, monkeypatch):
-    path = tmp_path / "x.pt"
-    torch.save({"sharded": WHOLE}, path)
-    monkeypatch.setenv("TORCH_FILE", str(path))
-    _on_two_ranks(_broadcast, tmp_path, place)
-    assert torch.equal(_whole(place + "x"), WHOLE)
-
-
-def test_one_rank_s_failure_keeps_the_older_checkpoint(place, tmp_path):
-    ckptfs.save({"sharded": WHOLE}, place + "x.pt")
-    torch_save_to_dcp(place + "x.pt", place + "x")
-    _on_two_ranks(_one_rank_fails, tmp_path, place)
-    assert torch.equal(_whole(place + "x"), WHOLE)
+    assert torch.equal(_whole(place + "broadcast/x"), WHOLE)
+    # The failed save has not touched what was there.
+    assert torch.equal(_whole(place + "fails/x"), WHOLE)
