@@ -288,26 +288,60 @@ class CKPTFS_EXPORT ObjectStore {
 };
 
 // How to reach a bucket. Fields left empty are taken from the AWS_*
-// environment variables, as the AWS tools do.
+// environment variables and profiles, as the AWS tools do.
+//
+// Credentials are those of the first of these that is given:
+//   1. unsigned_requests              none
+//   2. access_key_id ...              these
+//   3. profile                        of the profile files
+//   4. AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+//   5. AWS_PROFILE                    of the profile files
+//   6. the profile "default"
+// and the region is the first of: region, AWS_REGION, AWS_DEFAULT_REGION, that
+// of the profile named above (only if it was read), us-east-1.
+//
+// The profile files are AWS_SHARED_CREDENTIALS_FILE (~/.aws/credentials) and
+// AWS_CONFIG_FILE (~/.aws/config); of what both hold the former counts. They
+// are read once, when the store is opened. Profiles whose keys come from a
+// role, a process or single sign-on are refused by the name of that setting.
 struct S3StoreOptions {
   std::string bucket;
   std::string region;  // AWS_REGION, AWS_DEFAULT_REGION, us-east-1
   std::string
       endpoint_url;     // AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL; empty: AWS
   std::string ca_file;  // PEM bundle; AWS_CA_BUNDLE; empty: the system's
-  std::string access_key_id;  // all three or none; empty: AWS_ACCESS_KEY_ID ...
+  std::string access_key_id;  // with secret_access_key; excludes profile
   std::string secret_access_key;
-  std::string session_token;
+  std::string session_token;  // empty for long-lived keys
+  std::string profile;        // of the profile files
+  // Anonymous requests, without Authorization. Excludes access_key_id and
+  // requester_pays; of a profile that is named only the region is taken.
+  bool unsigned_requests = false;
+  // The requester is charged: needed on buckets that want it, on every request.
+  bool requester_pays = false;
+  // Of the objects that are made, be it by Put, upload in parts or Copy. Empty:
+  // the bucket's defaults.
+  std::string storage_class;   // e.g. STANDARD_IA
+  std::string sse;             // AES256, aws:kms or aws:kms:dsse
+  std::string sse_kms_key_id;  // with the latter two; empty: the AWS one
+  std::optional<bool> sse_bucket_key;  // with aws:kms
   // Path style is taken for custom endpoints, virtual-host style for AWS,
   // unless this says otherwise.
   std::optional<bool> force_path_style;
   int http_threads = 2;      // curl event loops
   int max_connections = 64;  // requests on the wire at once; the rest queue
+  // How often one request is sent before its error is final, the first time
+  // included: 1 (no retries) to 64. An attempt that moved bytes starts the
+  // count of a download anew. Damaged transfers and failed TLS handshakes are
+  // given up after 3 attempts in any case.
+  int max_attempts = 10;
 };
 
 // Opens a store on one bucket. Starts its threads; does not talk to the
 // server. Errors: kInvalidArgument (option and reason named),
-// kUnauthenticated (no credentials found, and where they were looked for).
+// kUnauthenticated (no credentials found, and where they were looked for),
+// kUnsupported (a profile with keys from elsewhere). Blocks while it reads the
+// profile files.
 CKPTFS_EXPORT Result<std::unique_ptr<ObjectStore>> OpenS3Store(
     const S3StoreOptions& options);
 

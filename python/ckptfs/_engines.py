@@ -5,14 +5,15 @@ import os
 import threading
 
 from . import _core
-from .config import S3ClientConfig
+from .config import MAX_ATTEMPTS, RANGE_BYTES, S3ClientConfig
 
 # What the engine reads from the environment when it opens a bucket: a change
 # counts from the next call on.
 _VARIABLES = (
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
     "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3",
-    "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE")
+    "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "AWS_MAX_ATTEMPTS", "AWS_PROFILE",
+    "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "HOME")
 
 _Key = tuple[str, str, "S3ClientConfig | None", tuple["str | None", ...]]
 
@@ -44,12 +45,43 @@ def engine_for(region: str | None, endpoint: str | None,
         return engine
 
 
+def _max_attempts(config: S3ClientConfig) -> int:
+    """What AWS_MAX_ATTEMPTS says, else the config, as in s3torchconnector.
+
+    Raises:
+        ValueError: the variable holds no number from 1 to 64.
+    """
+    text = os.environ.get("AWS_MAX_ATTEMPTS")
+    if not text:
+        return config.max_attempts
+    if not (text.isascii() and text.isdigit() and len(text) < 4
+            and 1 <= int(text) <= MAX_ATTEMPTS):
+        raise ValueError(f"AWS_MAX_ATTEMPTS must be 1 to {MAX_ATTEMPTS}, not "
+                         f"{text!r}")
+    return int(text)
+
+
 def _make(region: str, endpoint: str,
           config: S3ClientConfig | None) -> _core.Engine:
     if config is None:
-        return _core.Engine(region=region, endpoint=endpoint)
-    in_flight = min(64, max(8, round(config.throughput_target_gbps * 0.4)))
+        return _core.Engine(region=region, endpoint=endpoint,
+                            max_attempts=_max_attempts(S3ClientConfig()))
+    parts = min(64, max(8, round(config.throughput_target_gbps * 0.4)))
+    ranges = 2 * parts
+    if config.memory_limit is not None:
+        parts = min(parts, config.memory_limit // config.part_size)
+        ranges = min(ranges, config.memory_limit // RANGE_BYTES)
     return _core.Engine(
         region=region, endpoint=endpoint, part_bytes=config.part_size,
+        range_bytes=RANGE_BYTES, ca_file=config.ca_file or "",
         force_path_style=True if config.force_path_style else None,
-        parts_in_flight=in_flight, ranges_in_flight=2 * in_flight)
+        parts_in_flight=parts, ranges_in_flight=ranges,
+        max_attempts=_max_attempts(config),
+        unsigned_requests=config.unsigned, profile=config.profile or "",
+        requester_pays=config.requester_pays,
+        access_key_id=config.access_key_id or "",
+        secret_access_key=config.secret_access_key or "",
+        session_token=config.session_token or "",
+        storage_class=config.storage_class or "", sse=config.sse or "",
+        sse_kms_key_id=config.sse_kms_key_id or "",
+        sse_bucket_key=config.sse_bucket_key)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
 import os
 import threading
@@ -137,9 +138,12 @@ class S3Reader(io.BufferedIOBase):
             return self._core.read(self._at, max(size, _PEEK_BYTES))
 
     def close(self) -> None:
-        if not self.closed and not self._turn.elsewhere():
+        # Also of a reader that was not opened: io's own finalizer calls it.
+        core = getattr(self, "_core", None)
+        if core is not None and not self.closed and (
+                not self._turn.elsewhere()):
             with self._turn.take():
-                self._core.close()
+                core.close()
         super().close()
 
     def _check_open(self) -> None:
@@ -169,7 +173,7 @@ class S3Writer(io.BufferedIOBase):
                  if_none_match: bool = False,
                  if_match: str | None = None) -> None:
         self._closed = True  # until it is open
-        self._failure: BaseException | None = None
+        self._failure: S3Exception | None = None
         self._at = 0
         self.name = text_of(path)
         self._turn = _Turn(self.name)
@@ -180,11 +184,6 @@ class S3Writer(io.BufferedIOBase):
     @property
     def closed(self) -> bool:
         return self._closed
-
-    @property
-    def failure(self) -> BaseException | None:
-        """What ended the file, if something has."""
-        return self._failure
 
     def readable(self) -> bool:
         return False
@@ -212,7 +211,7 @@ class S3Writer(io.BufferedIOBase):
             except (TypeError, BufferError):
                 raise  # nothing was taken
             except BaseException as error:
-                self._failure = error
+                self._note(error)
                 raise
             self._at += written
             return written
@@ -229,14 +228,15 @@ class S3Writer(io.BufferedIOBase):
                 "OutcomeUnknown" if the last reply was lost.
         """
         with self._turn.take():
-            if self._closed and self._failure is None:
-                return
+            already = self._closed
             self._closed = True
             self._raise_failure()
+            if already:
+                return
             try:
                 self._core.close()
             except BaseException as error:
-                self._failure = error
+                self._note(error)
                 raise
 
     def abort(self) -> None:
@@ -261,8 +261,7 @@ class S3Writer(io.BufferedIOBase):
         cause = self._failure
         self.abort()
         # Torch wraps what `write` raises in its own words.
-        if (isinstance(error, RuntimeError) and isinstance(cause, S3Exception)
-                and cause is not error):
+        if cause is not None and isinstance(error, RuntimeError):
             raise cause from error
 
     def __del__(self) -> None:
@@ -275,13 +274,16 @@ class S3Writer(io.BufferedIOBase):
             raise ValueError(f"I/O operation on the closed {self.name}")
         self._raise_failure()
 
+    def _note(self, error: BaseException) -> None:
+        # A copy: the traceback of the original leads back to this writer.
+        self._failure = (
+            copy.copy(error) if isinstance(error, S3Exception)
+            else S3Exception(f"{self.name} was given up at a "
+                             f"{type(error).__name__}", "Cancelled"))
+
     def _raise_failure(self) -> None:
-        if isinstance(self._failure, S3Exception):
-            raise self._failure
         if self._failure is not None:
-            raise S3Exception(
-                f"{self.name} was given up: {type(self._failure).__name__}",
-                "Cancelled") from self._failure
+            raise copy.copy(self._failure)
 
 
 def open_reader(path: Path, region: str | None = None,

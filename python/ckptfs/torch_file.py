@@ -3,7 +3,7 @@
 Torch pickles and unpickles; the engine writes and reads the container. Source:
 torch 2.13, torch/serialization.py. What another torch does otherwise, or the
 engine does not know (files of before 1.6, TorchScript), goes through torch's
-own functions and one buffer in memory.
+own functions and a stream.
 """
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from . import _core
 from ._engines import engine_for
 from .config import S3ClientConfig
 from .files import Path, text_of
+from .progress import Progress, Report
+from .s3checkpoint import open_reader, open_writer
 
 if TYPE_CHECKING:
     import torch
@@ -63,7 +65,7 @@ def save(obj: object, path: Path, *, pickle_module: types.ModuleType = pickle,
          pickle_protocol: int = _DEFAULT_PROTOCOL,
          region: str | None = None, endpoint: str | None = None,
          config: S3ClientConfig | None = None, if_none_match: bool = False,
-         if_match: str | None = None) -> None:
+         if_match: str | None = None, progress: Progress = None) -> None:
     """Saves as torch.save does; the file is the same, byte for byte.
 
     It appears whole or not at all: after an error, or Ctrl-C, an older one is
@@ -78,6 +80,10 @@ def save(obj: object, path: Path, *, pickle_module: types.ModuleType = pickle,
         region, endpoint, config: as those of `exists`.
         if_none_match: only if there is no such file yet.
         if_match: only if the object there has this ETag, quotes included.
+        progress: None: a bar on stderr where that is a terminal and the save
+            is of 1 GiB or takes 2 s; True: a bar in any case on a terminal;
+            False: none; a function: called with the bytes that have arrived
+            and those of the file.
 
     Raises:
         S3Exception: with the code "PreconditionFailed" if the condition did
@@ -91,23 +97,30 @@ def save(obj: object, path: Path, *, pickle_module: types.ModuleType = pickle,
     engine = engine_for(region, endpoint, config)
     torch.serialization._check_dill_version(pickle_module)
     if not _plain_save(torch):
-        buffer = io.BytesIO()
-        torch.save(obj, buffer, pickle_module, pickle_protocol)
-        engine.write(text, buffer.getvalue(), if_none_match, if_match or "")
+        with open_writer(text, region, endpoint, config,
+                         if_none_match=if_none_match,
+                         if_match=if_match) as writer:
+            torch.save(obj, writer, pickle_module, pickle_protocol)
         return
     recorder = _Recorder()
     torch.serialization._save(obj, recorder, pickle_module, pickle_protocol,
                               False)
-    engine.save_records(text, recorder.records, recorder.alignment,
-                        if_none_match, if_match or "")
+    report = Report(progress, f"save {text}")
+    try:
+        engine.save_records(text, recorder.records, recorder.alignment,
+                            if_none_match, if_match or "", report.hook)
+    finally:
+        report.close()
 
 
-class _Reader:
+class ArchiveReader:
     """The zip_file of torch.serialization._load: all storages are on their way
     before the first is asked for."""
 
-    def __init__(self, archive: _core.Archive, eager: bool) -> None:
+    def __init__(self, archive: _core.Archive, eager: bool,
+                 progress: Callable[[int, int], object] | None = None) -> None:
         self._archive = archive
+        self._progress = progress
         self._memory: dict[str, torch.Tensor] = {}
         self._fetch: _core.Fetch | None = None
         if eager:
@@ -124,7 +137,8 @@ class _Reader:
                 self._memory[name] = memory
                 targets.append((name, memory.data_ptr(), nbytes))
         # The fetch gets owners of its own: `_memory` is emptied as it goes.
-        self._fetch = self._archive.fetch(targets, [*self._memory.values()])
+        self._fetch = self._archive.fetch(targets, [*self._memory.values()],
+                                          self._progress)
 
     def get_storage_from_record(self, name: str, nbytes: int,
                                 dtype: object) -> torch.Tensor:
@@ -185,7 +199,7 @@ def load(path: Path, map_location: MapLocation = None,
          pickle_module: types.ModuleType | None = None, *,
          weights_only: bool | None = None, mmap: bool | None = None,
          region: str | None = None, endpoint: str | None = None,
-         config: S3ClientConfig | None = None,
+         config: S3ClientConfig | None = None, progress: Progress = None,
          **pickle_load_args: object) -> object:
     """Loads as torch.load does.
 
@@ -200,6 +214,7 @@ def load(path: Path, map_location: MapLocation = None,
             TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD.
         mmap: must not be true.
         region, endpoint, config: as those of `exists`.
+        progress: as that of `save`; of the tensors' bytes, storage by storage.
 
     Raises:
         FileNotFoundError: there is no such file (an S3NotFoundError).
@@ -216,13 +231,27 @@ def load(path: Path, map_location: MapLocation = None,
     text = text_of(path)
     engine = engine_for(region, endpoint, config)
     archive = engine.open_archive(text)
-    if (archive is None or archive.has_record("constants.pkl")
-            or not hasattr(torch.serialization, "_load")):
-        return torch.load(io.BytesIO(engine.read(text)), map_location,
-                          pickle_module, weights_only=weights_only, mmap=False,
-                          **pickle_load_args)
-    return _load_archive(archive, map_location, pickle_module, weights_only,
-                         pickle_load_args)
+    if archive is None or not usual(archive):
+        with open_reader(text, region, endpoint, config) as file:
+            return torch.load(file, map_location, pickle_module,
+                              weights_only=weights_only, mmap=False,
+                              **pickle_load_args)
+    report = Report(progress, f"load {text}")
+    reader = ArchiveReader(archive, _wants_bytes(map_location), report.hook)
+    try:
+        return load_archive(archive, map_location, pickle_module, weights_only,
+                            pickle_load_args, reader)
+    finally:
+        reader.cancel()
+        report.close()
+
+
+def usual(archive: _core.Archive) -> bool:
+    """Whether it is no TorchScript, and this torch reads as it did."""
+    import torch
+
+    return (not archive.has_record("constants.pkl")
+            and hasattr(torch.serialization, "_load"))
 
 
 _TRUE = ("1", "y", "yes", "true")
@@ -255,10 +284,12 @@ def _weights_only(asked: bool | None,
     return pickle_module is None
 
 
-def _load_archive(archive: _core.Archive, map_location: MapLocation,
-                  pickle_module: types.ModuleType | None,
-                  weights_only: bool | None,
-                  pickle_load_args: dict[str, object]) -> object:
+def load_archive(archive: _core.Archive, map_location: MapLocation,
+                 pickle_module: types.ModuleType | None,
+                 weights_only: bool | None,
+                 pickle_load_args: dict[str, object],
+                 reader: ArchiveReader) -> object:
+    """Unpickles as torch.load does, with the storages that `reader` gives."""
     import torch
     from torch.serialization import _weights_only_unpickler
 
@@ -271,7 +302,6 @@ def _load_archive(archive: _core.Archive, map_location: MapLocation,
                       stacklevel=3)
     torch.serialization._check_dill_version(pickle_module)
     arguments = {"encoding": "utf-8", **pickle_load_args}
-    reader = _Reader(archive, _wants_bytes(map_location))
     unpickler = _weights_only_unpickler if safe else pickle_module or pickle
     try:
         return torch.serialization._load(reader, map_location, unpickler,
@@ -281,8 +311,6 @@ def _load_archive(archive: _core.Archive, map_location: MapLocation,
             raise
         raise pickle.UnpicklingError(
             _refusal(archive) or str(error)) from None
-    finally:
-        reader.cancel()
 
 
 def _wants_bytes(map_location: MapLocation) -> bool:

@@ -213,15 +213,32 @@ std::string Value::TypeName() const {
   return std::visit(Name(), v_);
 }
 
+Dict::Dict(const Dict& other)
+    : attributes(other.attributes), type_(other.type_), items_(other.items_) {
+  if (other.index_ != nullptr) index_ = std::make_unique<Index>(*other.index_);
+}
+
+Dict& Dict::operator=(const Dict& other) {
+  if (this != &other) *this = Dict(other);
+  return *this;
+}
+
+void Dict::MakeIndex() {
+  index_ = std::make_unique<Index>();
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    if (const auto hash = KeyHash(items_[i].first)) index_->emplace(*hash, i);
+  }
+}
+
 const Dict::Item* Dict::FindKey(const Value& key, std::size_t hash) const {
-  if (index_.empty()) {
+  if (index_ == nullptr) {
     for (const Item& item : items_) {
       if (SameKey(key, item.first)) return &item;
     }
     return nullptr;
   }
-  auto at = index_.find(hash);
-  for (int i = 0; i < kMaxSameHash && at != index_.end() && at->first == hash;
+  auto at = index_->find(hash);
+  for (int i = 0; i < kMaxSameHash && at != index_->end() && at->first == hash;
        ++i, ++at) {
     if (SameKey(key, items_[at->second].first)) return &items_[at->second];
   }
@@ -245,19 +262,15 @@ void Dict::Assign(Value key, Value value) {
       const_cast<Item*>(item)->second = std::move(value);
       return;
     }
-    if (!index_.empty()) index_.emplace(*hash, items_.size());
+    if (index_ != nullptr) index_->emplace(*hash, items_.size());
   }
   items_.emplace_back(std::move(key), std::move(value));
   // Without a hash there is nothing to add, however many there are.
-  if (hash && index_.empty() && items_.size() > kSmallDict) {
-    for (std::size_t i = 0; i < items_.size(); ++i) {
-      if (const auto one = KeyHash(items_[i].first)) index_.emplace(*one, i);
-    }
-  }
+  if (hash && index_ == nullptr && items_.size() > kSmallDict) MakeIndex();
 }
 
 void Dict::Clear() {
-  index_.clear();
+  index_.reset();
   items_.clear();
   attributes = Value();
 }
@@ -267,12 +280,8 @@ bool Dict::Erase(std::string_view key) {
   const Item* item = FindKey(text, *KeyHash(text));
   if (item == nullptr) return false;
   items_.erase(items_.begin() + (item - items_.data()));
-  index_.clear();
-  if (items_.size() > kSmallDict) {
-    for (std::size_t i = 0; i < items_.size(); ++i) {
-      if (const auto one = KeyHash(items_[i].first)) index_.emplace(*one, i);
-    }
-  }
+  index_.reset();
+  if (items_.size() > kSmallDict) MakeIndex();
   return true;
 }
 

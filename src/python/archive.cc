@@ -129,7 +129,8 @@ std::uint64_t Archive::HeaderOffset(const std::string& name) const {
 }
 
 std::unique_ptr<RecordFetch> Archive::Fetch(const nb::list& records,
-                                            nb::object owner) {
+                                            nb::object owner,
+                                            nb::object progress) {
   CheckProcess();
   std::vector<RecordFetch::Target> targets;
   for (const nb::handle item : records) {
@@ -149,7 +150,7 @@ std::unique_ptr<RecordFetch> Archive::Fetch(const nb::list& records,
                        {reinterpret_cast<std::byte*>(address), bytes}});
   }
   return std::make_unique<RecordFetch>(runtime_, zip_, std::move(targets),
-                                       std::move(owner));
+                                       std::move(owner), std::move(progress));
 }
 
 void BindArchive(nb::module_& module) {
@@ -165,7 +166,7 @@ void BindArchive(nb::module_& module) {
       .def("get_record_offset", &Archive::RecordOffset, nb::arg("name"))
       .def("get_record_header_offset", &Archive::HeaderOffset, nb::arg("name"))
       .def("fetch", &Archive::Fetch, nb::arg("records"), nb::arg("owner"),
-           nb::keep_alive<0, 1>());
+           nb::arg("progress") = nb::none(), nb::keep_alive<0, 1>());
 }
 
 }  // namespace ckptfs::python

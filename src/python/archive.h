@@ -35,8 +35,10 @@ class Archive {
   std::uint64_t HeaderOffset(const std::string& name) const;
   // Begins to fetch: (name, address, bytes) each. The memory belongs to
   // `owner`, which the fetch holds until nothing writes there any more.
+  // `progress`: as RecordFetch's.
   std::unique_ptr<RecordFetch> Fetch(const nanobind::list& records,
-                                     nanobind::object owner);
+                                     nanobind::object owner,
+                                     nanobind::object progress);
 
  private:
   const ZipEntry& Find(const std::string& name) const;

@@ -5,8 +5,10 @@
 #include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -37,12 +39,29 @@ void MakeEngine(Engine* memory, std::string region, std::string endpoint,
                 std::string ca_file, std::optional<bool> force_path_style,
                 std::uint64_t part_bytes, int parts_in_flight,
                 std::uint64_t range_bytes, int ranges_in_flight,
-                int work_threads, bool bypass_mounts) {
+                int work_threads, bool bypass_mounts, int max_attempts,
+                bool unsigned_requests, std::string profile,
+                bool requester_pays, std::string access_key_id,
+                std::string secret_access_key, std::string session_token,
+                std::string storage_class, std::string sse,
+                std::string sse_kms_key_id,
+                std::optional<bool> sse_bucket_key) {
   EngineOptions options;
   options.s3.region = std::move(region);
   options.s3.endpoint_url = std::move(endpoint);
   options.s3.ca_file = std::move(ca_file);
   options.s3.force_path_style = force_path_style;
+  options.s3.max_attempts = max_attempts;
+  options.s3.unsigned_requests = unsigned_requests;
+  options.s3.profile = std::move(profile);
+  options.s3.requester_pays = requester_pays;
+  options.s3.access_key_id = std::move(access_key_id);
+  options.s3.secret_access_key = std::move(secret_access_key);
+  options.s3.session_token = std::move(session_token);
+  options.s3.storage_class = std::move(storage_class);
+  options.s3.sse = std::move(sse);
+  options.s3.sse_kms_key_id = std::move(sse_kms_key_id);
+  options.s3.sse_bucket_key = sse_bucket_key;
   options.part_bytes = part_bytes;
   options.parts_in_flight = parts_in_flight;
   options.range_bytes = range_bytes;
@@ -106,7 +125,7 @@ Task<Result<void>> SaveTask(internal::EngineRuntime& runtime, std::string path,
 // returns; and it returns when nothing reads them any more.
 void SaveRecords(Engine& engine, std::string path, const nb::list& records,
                  std::uint64_t alignment, bool if_none_match,
-                 const std::string& if_match) {
+                 const std::string& if_match, const nb::object& progress) {
   std::vector<NamedRecord> named;
   for (const nb::handle item : records) {
     const auto record = nb::cast<nb::tuple>(item);
@@ -127,10 +146,20 @@ void SaveRecords(Engine& engine, std::string path, const nb::list& records,
   SaveOptions options;
   options.condition = ConditionOf(if_none_match, if_match);
   options.stop = stop.get_token();
-  Run<void>(engine,
-            SaveTask(engine.runtime(), std::move(path), std::move(writer),
-                     std::move(options)),
-            stop);
+  const std::uint64_t size = writer.file_bytes();
+  const auto arrived = std::make_shared<std::atomic<std::uint64_t>>(0);
+  std::function<void()> tick;
+  if (!progress.is_none()) {
+    options.progress = [arrived](std::uint64_t done, std::uint64_t) {
+      arrived->store(done);
+    };
+    tick = [&] { progress(arrived->load(), size); };
+  }
+  internal::EngineRuntime& runtime = engine.runtime();
+  Future<void> saving = runtime.Start<void>(SaveTask(
+      runtime, std::move(path), std::move(writer), std::move(options)));
+  ValueOrRaise(Wait(runtime.strand(), std::move(saving), stop, tick));
+  if (!progress.is_none()) progress(size, size);
 }
 
 void Write(Engine& engine, std::string path, const nb::bytes& data,
@@ -161,7 +190,14 @@ void BindEngine(nb::module_& module) {
            nb::arg("range_bytes") = defaults.range_bytes,
            nb::arg("ranges_in_flight") = defaults.ranges_in_flight,
            nb::arg("work_threads") = defaults.work_threads,
-           nb::arg("bypass_mounts") = defaults.bypass_mounts)
+           nb::arg("bypass_mounts") = defaults.bypass_mounts,
+           nb::arg("max_attempts") = defaults.s3.max_attempts,
+           nb::arg("unsigned_requests") = false, nb::arg("profile") = "",
+           nb::arg("requester_pays") = false, nb::arg("access_key_id") = "",
+           nb::arg("secret_access_key") = "", nb::arg("session_token") = "",
+           nb::arg("storage_class") = "", nb::arg("sse") = "",
+           nb::arg("sse_kms_key_id") = "",
+           nb::arg("sse_bucket_key") = nb::none())
       .def("exists", &Exists, nb::arg("path"))
       .def("remove", &Remove, nb::arg("path"))
       .def("list", &List, nb::arg("folder"))
@@ -170,7 +206,7 @@ void BindEngine(nb::module_& module) {
            nb::arg("if_none_match") = false, nb::arg("if_match") = "")
       .def("save_records", &SaveRecords, nb::arg("path"), nb::arg("records"),
            nb::arg("alignment") = 64, nb::arg("if_none_match") = false,
-           nb::arg("if_match") = "")
+           nb::arg("if_match") = "", nb::arg("progress") = nb::none())
       .def("open_archive", &OpenArchive, nb::arg("path"),
            nb::keep_alive<0, 1>())
       .def("open_reader", &OpenStreamReader, nb::arg("path"),

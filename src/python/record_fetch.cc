@@ -23,6 +23,7 @@ struct RecordFetch::State {
   std::condition_variable cv;
   // Guarded by mu.
   std::unordered_set<std::string> arrived;
+  std::uint64_t arrived_bytes = 0;
   std::optional<Result<void>> result;
   bool memory_free = false;  // nothing writes into it any more
 };
@@ -64,6 +65,7 @@ Task<Result<void>> ReadRecords(internal::EngineRuntime& runtime,
             want.record->entry.name.find('/') + 1);
         const std::lock_guard lock(state->mu);
         state->arrived.insert(name);
+        state->arrived_bytes += want.memory.size();
         state->cv.notify_all();
       };
   Result<void> read =
@@ -76,15 +78,18 @@ Task<Result<void>> ReadRecords(internal::EngineRuntime& runtime,
 
 RecordFetch::RecordFetch(internal::EngineRuntime& runtime,
                          std::shared_ptr<ZipReader> zip,
-                         std::vector<Target> targets, nb::object owner)
+                         std::vector<Target> targets, nb::object owner,
+                         nb::object progress)
     : pid_(::getpid()),
       state_(std::make_shared<State>()),
-      owner_(std::move(owner)) {
+      owner_(std::move(owner)),
+      progress_(std::move(progress)) {
   state_->zip = std::move(zip);
   state_->targets = std::move(targets);
   // Nothing is asked of the server for records without bytes.
   for (const Target& target : state_->targets) {
     if (target.memory.empty()) state_->arrived.insert(target.name);
+    total_ += target.memory.size();
   }
   Future<void> reading = runtime.Start<void>(
       ReadRecords(runtime, state_, std::make_shared<MemoryUser<State>>(state_),
@@ -107,6 +112,25 @@ RecordFetch::~RecordFetch() {
                   [this] { return state_->result && state_->memory_free; });
 }
 
+void RecordFetch::Attend() {
+  if (PyErr_CheckSignals() != 0) throw nb::python_error();
+  if (progress_.is_none()) return;
+  std::uint64_t arrived = 0;
+  {
+    const std::lock_guard lock(state_->mu);
+    arrived = state_->arrived_bytes;
+  }
+  // Records may be many and small: no more often than signals are handled.
+  const auto now = std::chrono::steady_clock::now();
+  if (arrived == told_ ||
+      (now - told_at_ < kSignalPeriod && arrived < total_)) {
+    return;
+  }
+  told_ = arrived;
+  told_at_ = now;
+  progress_(arrived, total_);
+}
+
 template <typename Done>
 void RecordFetch::WaitUntil(Done done) {
   while (true) {
@@ -116,10 +140,11 @@ void RecordFetch::WaitUntil(Done done) {
       std::unique_lock lock(state_->mu);
       ended = state_->cv.wait_for(lock, kSignalPeriod, done);
     }
-    if (PyErr_CheckSignals() != 0) {
-      nb::python_error raised;
+    try {
+      Attend();
+    } catch (nb::python_error&) {
       stop_.request_stop();
-      throw raised;
+      throw;
     }
     if (ended) return;
   }

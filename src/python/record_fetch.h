@@ -5,7 +5,9 @@
 #include <nanobind/nanobind.h>
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <stop_token>
@@ -17,7 +19,9 @@
 
 namespace ckptfs::python {
 
-// Called with the GIL held. Runs from its construction on.
+// Called with the GIL held. Runs from its construction on. `progress`, unless
+// it is None, is called with the bytes of records that are there whole and
+// those of all, while somebody waits.
 class RecordFetch {
  public:
   struct Target {
@@ -27,7 +31,8 @@ class RecordFetch {
   };
 
   RecordFetch(internal::EngineRuntime& runtime, std::shared_ptr<ZipReader> zip,
-              std::vector<Target> targets, nanobind::object owner);
+              std::vector<Target> targets, nanobind::object owner,
+              nanobind::object progress);
   // Cancels; returns when nothing writes into the memory any more.
   ~RecordFetch();
   RecordFetch(const RecordFetch&) = delete;
@@ -44,12 +49,18 @@ class RecordFetch {
   // `done` of the state, called under its lock.
   template <typename Done>
   void WaitUntil(Done done);
+  // Raises what ends the wait: of a signal, or of `progress_`.
+  void Attend();
 
   const pid_t pid_;
   std::stop_source stop_;
   const std::shared_ptr<State> state_;
   // Of the memory; let go when the destructor has waited.
   const nanobind::object owner_;
+  const nanobind::object progress_;
+  std::uint64_t total_ = 0;
+  std::uint64_t told_ = 0;
+  std::chrono::steady_clock::time_point told_at_{};
 };
 
 }  // namespace ckptfs::python

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -21,9 +22,11 @@ inline constexpr std::chrono::milliseconds kSignalPeriod{50};
 // With the GIL held; gives it away while it waits. `executor`, which any thread
 // may be, takes the result over. Where a signal handler raises (Ctrl-C), `stop`
 // is asked, the end of the operation is waited for, and the exception goes on:
-// nothing that was given to the operation is in use any more.
+// nothing that was given to the operation is in use any more. `tick` is called
+// as often as signals are handled; what it raises counts as what they raise.
 template <typename T>
-Result<T> Wait(Executor& executor, Future<T> future, std::stop_source stop) {
+Result<T> Wait(Executor& executor, Future<T> future, std::stop_source stop,
+               const std::function<void()>& tick = {}) {
   struct Shared {
     std::mutex mu;
     std::condition_variable cv;
@@ -49,6 +52,14 @@ Result<T> Wait(Executor& executor, Future<T> future, std::stop_source stop) {
       nanobind::python_error error;  // takes it from the interpreter
       if (!raised) raised.emplace(std::move(error));
       stop.request_stop();
+    }
+    if (!done && !raised && tick) {
+      try {
+        tick();
+      } catch (nanobind::python_error& error) {
+        raised.emplace(std::move(error));
+        stop.request_stop();
+      }
     }
     if (done) break;
   }

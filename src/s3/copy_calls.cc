@@ -26,6 +26,7 @@ Result<S3Request> BuildCopy(const CopyRequest& request,
   r.method = "PUT";
   r.key = request.key;
   r.expected_root = "CopyObjectResult";
+  r.creates_object = true;
   r.slow_answer = true;
   CKPTFS_RETURN_IF_ERROR(CheckKey(request.source_key));
   CKPTFS_RETURN_IF_ERROR(CheckKey(request.key));

@@ -47,6 +47,7 @@ Result<S3Request> BuildCreateMultipart(const CreateMultipartRequest& request) {
   r.method = "POST";
   r.key = request.key;
   r.query.emplace_back("uploads", "");
+  r.creates_object = true;
   CKPTFS_RETURN_IF_ERROR(CheckKey(request.key));
   CKPTFS_RETURN_IF_ERROR(AddAttributes(request.attributes, r.headers));
   return r;

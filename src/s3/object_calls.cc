@@ -141,6 +141,7 @@ Result<S3Request> BuildPut(PutRequest& request) {
   }
   r.body = std::exchange(request.payload, {});
   r.answers_empty = r.needs_etag = true;
+  r.creates_object = true;
   return r;
 }
 

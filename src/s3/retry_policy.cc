@@ -68,7 +68,7 @@ std::optional<Duration> RetryState::NextDelay(const S3Failure& failure) {
   } else if (failure.error_class == ErrorClass::kHandshake) {
     limit = policy_.max_attempts_handshake;
   }
-  if (attempts_ >= limit) return std::nullopt;
+  if (attempts_ >= std::min(limit, policy_.max_attempts)) return std::nullopt;
   const bool paid = tokens_.Take(failure.error_class);
   if (paid) taken_ += RetryTokens::Cost(failure.error_class);
 

@@ -17,9 +17,9 @@ S3Client::S3Client(HttpTransport& transport, Clock& clock, Executor& executor,
       executor_(executor),
       credentials_(credentials),
       endpoint_(std::move(endpoint)),
-      options_(options),
+      options_(std::move(options)),
       signer_(std::move(region)),
-      jitter_(options.jitter_seed) {}
+      jitter_(options_.jitter_seed) {}
 
 std::string S3Client::Subject(const S3Request& request) const {
   return request.operation + " " + endpoint_.Uri(request.key);
@@ -52,6 +52,14 @@ HttpRequest S3Client::Sign(const S3Request& request, const CallContext& context,
     http.observer = request.download;
   }
   signable.headers.Set("host", endpoint_.host());
+  for (const auto& [name, value] : options_.headers.always) {
+    signable.headers.Set(name, value);
+  }
+  if (request.creates_object) {
+    for (const auto& [name, value] : options_.headers.creating) {
+      signable.headers.Set(name, value);
+    }
+  }
   if (request.body.size() == 0) {
     signable.payload_hash = kEmptySha256;
   } else if (sign_payload) {
@@ -62,7 +70,10 @@ HttpRequest S3Client::Sign(const S3Request& request, const CallContext& context,
   } else {
     signable.payload_hash = kUnsignedPayload;
   }
-  signer_.Sign(signable, *credentials_.Get(), clock_.WallNow());
+  const std::shared_ptr<const Credentials> credentials = credentials_.Get();
+  if (credentials != nullptr) {
+    signer_.Sign(signable, *credentials, clock_.WallNow());
+  }
 
   http.url = endpoint_.origin() + signable.encoded_path;
   const std::string query = CanonicalQuery(signable.query);

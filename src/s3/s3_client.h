@@ -13,6 +13,7 @@
 #include "http/http_transport.h"
 #include "s3/credentials/credentials_provider.h"
 #include "s3/endpoint.h"
+#include "s3/request_headers.h"
 #include "s3/retry_policy.h"
 #include "s3/s3_error.h"
 #include "s3/s3_request.h"
@@ -33,6 +34,7 @@ struct S3ClientOptions {
   std::chrono::milliseconds put_first_byte_timeout{30000};
   std::chrono::milliseconds stall_timeout{10000};
   std::uint64_t jitter_seed = 1;
+  RequestHeaders headers;
 };
 
 // How an operation ended.

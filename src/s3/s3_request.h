@@ -44,6 +44,9 @@ struct S3Request {
   bool needs_etag = false;
   // The server may be silent for minutes before it answers.
   bool slow_answer = false;
+  // Makes an object (or an upload that will be one): carries what new objects
+  // are given, such as encryption.
+  bool creates_object = false;
   // A write with If-Match or If-None-Match.
   bool conditional_write = false;
   // The request carries If-Match, so an absent object is a failed condition.

@@ -12,8 +12,9 @@
 #include "common/clock.h"
 #include "common/executors.h"
 #include "http/curl_transport.h"
-#include "s3/credentials/credentials_provider.h"
+#include "s3/credentials/find_credentials.h"
 #include "s3/endpoint.h"
+#include "s3/request_headers.h"
 #include "store/s3_object_store.h"
 
 namespace ckptfs {
@@ -34,21 +35,6 @@ std::string FirstOf(const std::string& option,
   return "";
 }
 
-Result<std::unique_ptr<CredentialsProvider>> FindCredentials(
-    const S3StoreOptions& options) {
-  if (options.access_key_id.empty() && options.secret_access_key.empty() &&
-      options.session_token.empty()) {
-    return CredentialsFromEnvironment();
-  }
-  if (options.access_key_id.empty() || options.secret_access_key.empty()) {
-    return Fail(ErrorCode::kInvalidArgument,
-                "explicit credentials need both access_key_id and "
-                "secret_access_key");
-  }
-  return std::make_unique<StaticCredentials>(Credentials{
-      options.access_key_id, options.secret_access_key, options.session_token});
-}
-
 }  // namespace
 
 Result<std::unique_ptr<ObjectStore>> OpenS3Store(
@@ -61,16 +47,22 @@ Result<std::unique_ptr<ObjectStore>> OpenS3Store(
     return Fail(ErrorCode::kInvalidArgument,
                 "max_connections must be from 1 to 4096");
   }
+  if (options.max_attempts < 1 || options.max_attempts > 64) {
+    return Fail(ErrorCode::kInvalidArgument,
+                "max_attempts must be from 1 to 64, not " +
+                    std::to_string(options.max_attempts));
+  }
+  CKPTFS_ASSIGN_OR_RETURN(RequestHeaders headers, RequestHeadersOf(options));
+  CKPTFS_ASSIGN_OR_RETURN(FoundCredentials found, FindCredentials(options));
   std::string region =
       FirstOf(options.region, {"AWS_REGION", "AWS_DEFAULT_REGION"});
+  if (region.empty()) region = found.region;
   if (region.empty()) region = "us-east-1";
   CKPTFS_ASSIGN_OR_RETURN(
       Endpoint endpoint,
       Endpoint::Create(FirstOf(options.endpoint_url,
                                {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}),
                        region, options.bucket, options.force_path_style));
-  CKPTFS_ASSIGN_OR_RETURN(std::unique_ptr<CredentialsProvider> credentials,
-                          FindCredentials(options));
   const std::string ca_file = FirstOf(options.ca_file, {"AWS_CA_BUNDLE"});
   if (!ca_file.empty() && access(ca_file.c_str(), R_OK) != 0) {
     return Fail(ErrorCode::kInvalidArgument,
@@ -80,13 +72,16 @@ Result<std::unique_ptr<ObjectStore>> OpenS3Store(
   S3ObjectStore::Parts parts;
   parts.executor = std::make_unique<ThreadPool>("ckptfs-s3", kWorkers);
   parts.clock = std::make_unique<SystemClock>();
-  parts.credentials = std::move(credentials);
+  parts.credentials = std::move(found.provider);
   parts.transport = std::make_unique<CurlTransport>(CurlTransport::Options{
       options.http_threads, options.max_connections, ca_file});
   S3ClientOptions client_options;
   client_options.jitter_seed = std::random_device()();
+  client_options.retry.max_attempts = options.max_attempts;
+  client_options.headers = std::move(headers);
   return std::make_unique<S3ObjectStore>(std::move(parts), std::move(endpoint),
-                                         std::move(region), client_options);
+                                         std::move(region),
+                                         std::move(client_options));
 }
 
 }  // namespace ckptfs

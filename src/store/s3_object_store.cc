@@ -71,7 +71,7 @@ S3ObjectStore::S3ObjectStore(Parts parts, Endpoint endpoint, std::string region,
     : parts_(std::move(parts)),
       client_(*parts_.transport, *parts_.clock, *parts_.executor,
               *parts_.credentials, std::move(endpoint), std::move(region),
-              options) {}
+              std::move(options)) {}
 
 S3ObjectStore::~S3ObjectStore() {
   stop_.request_stop();

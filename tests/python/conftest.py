@@ -1,7 +1,9 @@
 """The package as the build has put it together, and places to save in."""
 import os
 import pathlib
+import signal
 import sys
+import threading
 import uuid
 
 import pytest
@@ -36,3 +38,26 @@ def place(request, tmp_path):
     if request.param == "s3":
         return request.getfixturevalue("bucket").uri
     return f"{tmp_path}/"
+
+
+@pytest.fixture
+def held(s3server):
+    """Holds requests of an operation; press_ctrl_c() does so when one is."""
+    threads = []
+
+    class Held:
+        def requests(self, operation, count=-1):
+            s3server.control(f"fault?op={operation}&action=hold&count={count}")
+
+        def press_ctrl_c(self):
+            def press():
+                s3server.control("wait-held?count=1&timeout_ms=10000",
+                                 post=False)
+                os.kill(os.getpid(), signal.SIGINT)
+            threads.append(threading.Thread(target=press))
+            threads[-1].start()
+
+    yield Held()
+    for thread in threads:
+        thread.join()
+    s3server.control("clear")

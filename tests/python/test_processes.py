@@ -1,7 +1,5 @@
 """Ctrl-C, other threads, and child processes."""
 import multiprocessing
-import os
-import signal
 import threading
 
 import ckptfs
@@ -10,29 +8,6 @@ import torch
 
 LARGE = {"a": torch.arange(12 << 20, dtype=torch.uint8)}
 PARTS = ckptfs.S3ClientConfig(part_size=5 << 20)
-
-
-@pytest.fixture
-def held(s3server):
-    """Holds requests of an operation; press_ctrl_c() does so when one is."""
-    threads = []
-
-    class Held:
-        def requests(self, operation, count=-1):
-            s3server.control(f"fault?op={operation}&action=hold&count={count}")
-
-        def press_ctrl_c(self):
-            def press():
-                s3server.control("wait-held?count=1&timeout_ms=10000",
-                                 post=False)
-                os.kill(os.getpid(), signal.SIGINT)
-            threads.append(threading.Thread(target=press))
-            threads[-1].start()
-
-    yield Held()
-    for thread in threads:
-        thread.join()
-    s3server.control("clear")
 
 
 def test_ctrl_c_ends_a_save_and_leaves_nothing(bucket, held):

@@ -162,6 +162,14 @@ Reply<Response> S3Operations::CopyObject(const Call& call) const {
                     "encryption attributes.");
     }
   }
+  if (directive == "COPY") {
+    // How the source is kept does not travel along.
+    std::erase_if(metadata.headers,
+                  [](const auto& h) { return IsStoredOption(h.first); });
+    for (const auto& [name, value] : request.headers) {
+      if (IsStoredOption(name)) metadata.headers[name] = value;
+    }
+  }
   // A copy is one part whatever its source was, so the ETag is made afresh.
   const auto put =
       table_.Put(call.operation.bucket, call.operation.key, (*source)->content,

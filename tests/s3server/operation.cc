@@ -112,6 +112,13 @@ std::string_view NameOf(OperationKind kind) {
   return kNames[static_cast<std::size_t>(kind)];
 }
 
+bool IsStoredOption(std::string_view header) {
+  return header == "x-amz-storage-class" ||
+         header == "x-amz-server-side-encryption" ||
+         header == "x-amz-server-side-encryption-aws-kms-key-id" ||
+         header == "x-amz-server-side-encryption-bucket-key-enabled";
+}
+
 Reply<Operation> Identify(
     const Request& request,
     const std::function<bool(const std::string&)>& has_bucket) {
@@ -144,9 +151,11 @@ Reply<Operation> Identify(
     return Refuse(400, "InvalidArgument", "Invalid version id specified");
   }
   for (const auto& [name, value] : request.headers) {
-    if (name.starts_with("x-amz-server-side-encryption") ||
-        name.starts_with("x-amz-object-lock") || name == "x-amz-tagging" ||
-        name == "x-amz-write-offset-bytes") {
+    const bool customer_key =
+        name.starts_with("x-amz-server-side-encryption") &&
+        !IsStoredOption(name);
+    if (customer_key || name.starts_with("x-amz-object-lock") ||
+        name == "x-amz-tagging" || name == "x-amz-write-offset-bytes") {
       return Refuse(501, "NotImplemented",
                     "A header you provided (" + name +
                         ") implies functionality that is not implemented");
@@ -163,6 +172,16 @@ Reply<Operation> Identify(
   if (operation.kind == OperationKind::kUnknown) {
     return Refuse(405, "MethodNotAllowed",
                   "The specified method is not allowed against this resource.");
+  }
+  if (operation.kind != OperationKind::kPutObject &&
+      operation.kind != OperationKind::kCopyObject &&
+      operation.kind != OperationKind::kCreateMultipartUpload) {
+    for (const auto& [name, value] : request.headers) {
+      if (IsStoredOption(name)) {
+        return Refuse(400, "InvalidArgument",
+                      name + " header is not supported for this operation.");
+      }
+    }
   }
   if (const std::string* id = request.Query("uploadId")) {
     operation.upload_id = *id;

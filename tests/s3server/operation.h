@@ -39,6 +39,11 @@ inline constexpr int kOperationKinds =
 // As the S3 API names it, e.g. "UploadPart".
 std::string_view NameOf(OperationKind kind);
 
+// Headers that say how a new object is kept: x-amz-storage-class and
+// x-amz-server-side-encryption with its settings, but for the customer's keys.
+// They are told again of the object, and change nothing else.
+bool IsStoredOption(std::string_view header);
+
 struct Operation {
   OperationKind kind = OperationKind::kUnknown;
   std::string bucket;

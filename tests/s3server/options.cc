@@ -32,6 +32,8 @@ CommandLine ParseCommandLine(int argc, char** argv) {
                  "Region clients must sign for; empty for any")
       ->capture_default_str();
   app.add_flag("--no-auth", options.no_auth, "Do not look at signatures");
+  app.add_flag("--requester-pays", options.requester_pays,
+               "Refuse requests that do not say that the requester pays");
   app.add_flag("--deny-list", options.deny_list,
                "No list permission: listings and HeadBucket answer "
                "AccessDenied, and so do absent keys");

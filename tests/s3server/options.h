@@ -17,6 +17,7 @@ struct Options {
   Credentials credentials = {"test", "testtesttest", ""};
   std::string region = "us-east-1";  // "": any
   bool no_auth = false;
+  bool requester_pays = false;
   bool deny_list = false;
   bool bench = false;
   bool discard_bodies = false;

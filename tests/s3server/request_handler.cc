@@ -83,6 +83,12 @@ RequestHandler::After RequestHandler::ServeS3(Request* request) {
   record.key = operation.key;
   record.part = operation.part;
   record.range = request->HeaderOr("range", "");
+  record.authorized = request->Header("authorization") != nullptr;
+  for (const auto& [name, value] : request->headers) {
+    if (name == "x-amz-request-payer" || IsStoredOption(name)) {
+      record.options[name] = value;
+    }
+  }
   shared_.statistics.Begin(operation.kind, &record);
 
   const SystemTime now =
@@ -93,6 +99,10 @@ RequestHandler::After RequestHandler::ServeS3(Request* request) {
     refusal = identified.error();
   } else if (!shared_.options.no_auth) {
     refusal = shared_.verifier.Verify(*request, now);
+  }
+  if (!refusal && shared_.options.requester_pays &&
+      request->HeaderOr("x-amz-request-payer", "") != "requester") {
+    refusal = S3Error{403, "AccessDenied", "Access Denied"};
   }
   std::optional<Fault> fault;
   if (!refusal) fault = shared_.plan.Take(operation);

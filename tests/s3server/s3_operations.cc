@@ -37,7 +37,8 @@ Reply<Metadata> MetadataOf(const Request& request) {
       // Repeated headers are one list.
       std::string& slot = metadata.headers[name];
       slot += slot.empty() ? value : "," + value;
-    } else if (std::find(kKept.begin(), kKept.end(), name) != kKept.end()) {
+    } else if (std::find(kKept.begin(), kKept.end(), name) != kKept.end() ||
+               IsStoredOption(name)) {
       metadata.headers[name] = value;
     }
   }

@@ -91,6 +91,8 @@ nlohmann::json Statistics::LogToJson() const {
                     {"key", record.key},
                     {"part", record.part},
                     {"range", record.range},
+                    {"authorized", record.authorized},
+                    {"options", record.options},
                     {"status", record.status},
                     {"bytes_in", record.bytes_in},
                     {"bytes_out", record.bytes_out},

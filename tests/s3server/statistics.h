@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -22,8 +23,11 @@ class Statistics {
     std::string bucket = {};
     std::string key = {};
     int part = 0;
-    std::string range = {};  // of the Range header
-    int status = 0;          // 0: no answer was sent
+    std::string range = {};   // of the Range header
+    bool authorized = false;  // with an Authorization header
+    // Who pays, encryption, storage class: x-amz-* name -> value.
+    std::map<std::string, std::string> options = {};
+    int status = 0;  // 0: no answer was sent
     std::uint64_t bytes_in = 0;
     std::uint64_t bytes_out = 0;
     // Since the server started; so the log shows what ran side by side.

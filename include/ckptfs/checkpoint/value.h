@@ -146,6 +146,11 @@ class CKPTFS_EXPORT Dict {
 
   Dict() = default;
   explicit Dict(Type type) : type_(type) {}
+  Dict(const Dict& other);
+  Dict(Dict&&) = default;
+  Dict& operator=(const Dict& other);
+  Dict& operator=(Dict&&) = default;
+  ~Dict() = default;
 
   Type type() const { return type_; }
   const std::vector<Item>& items() const { return items_; }
@@ -167,13 +172,18 @@ class CKPTFS_EXPORT Dict {
   Value attributes;
 
  private:
+  // Hash of a key -> its positions.
+  using Index = std::unordered_multimap<std::size_t, std::size_t>;
+
   const Item* FindKey(const Value& key, std::size_t hash) const;
+  void MakeIndex();
 
   Type type_ = Type::kDict;
   std::vector<Item> items_;
-  // Hash of a key -> its positions. INVARIANT: empty, or holds every key that
-  // has a hash; not empty once such a key was added to more than a few items.
-  std::unordered_multimap<std::size_t, std::size_t> index_;
+  // INVARIANT: nullptr, or holds every key that has a hash; there once such a
+  // key was added to more than a few items. Few dicts are large, and a pickle
+  // can hold one in each of its bytes.
+  std::unique_ptr<Index> index_;
 };
 
 // An instance of any other class, as pickle made it: callable(*args), then the

@@ -5,6 +5,7 @@
 #include <deque>
 #include <mutex>
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <utility>
 
@@ -12,6 +13,16 @@
 #include "common/log.h"
 
 namespace ckptfs {
+
+namespace {
+
+// The last part of a path.
+std::string_view NameOf(std::string_view path) {
+  while (path.ends_with('/')) path.remove_suffix(1);
+  return path.substr(path.rfind('/') + 1);
+}
+
+}  // namespace
 
 // The saves that are asked for and not done, and the thread that does them.
 class AsyncCheckpointIO::Queue {
@@ -78,11 +89,15 @@ class AsyncCheckpointIO::Queue {
     if (!worker_.joinable()) worker_ = std::thread([this] { Run(); });
   }
 
+  // For the saves of that file, however its folder is spelled ("./x", a link, a
+  // mount, its URI): for all of one name.
   void WaitFor(const std::string& path) {
+    const std::string_view name = NameOf(path);
     std::unique_lock lock(mu_);
     changed_.wait(lock, [&] {
-      return std::none_of(saves_.begin(), saves_.end(),
-                          [&](const Save& save) { return save.path == path; });
+      return std::none_of(saves_.begin(), saves_.end(), [&](const Save& save) {
+        return NameOf(save.path) == name;
+      });
     });
   }
   void WaitForAll() {

@@ -2,10 +2,10 @@
 #include <ckptfs/checkpoint/dcp/file_system.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "checkpoint/engine/files.h"
+#include "checkpoint/engine/read_ahead.h"
 #include "checkpoint/engine/stream_sink.h"
 #include "common/log.h"
 
@@ -13,72 +13,31 @@ namespace ckptfs {
 
 namespace {
 
-// Smaller reads fetch this much and keep it: a pickle is read in small bites.
-constexpr std::uint64_t kWindow = 1ull << 20;
-
 class ReadStream final : public DcpReadStream {
  public:
-  ReadStream(internal::EngineRuntime& runtime,
-             std::shared_ptr<ByteSource> source, std::uint64_t size,
-             std::shared_ptr<std::string> first)
-      : runtime_(runtime),
-        source_(std::move(source)),
-        size_(size),
-        window_(std::move(first)) {
-    window_->resize(std::min<std::uint64_t>(window_->size(), size_));
-  }
+  explicit ReadStream(std::unique_ptr<ReadAhead> file)
+      : file_(std::move(file)) {}
 
   Result<std::uint64_t> Read(std::span<std::byte> into) override {
-    into = into.first(std::min<std::uint64_t>(into.size(), size_ - at_));
-    std::uint64_t done = FromWindow(into);
-    const std::span<std::byte> rest = into.subspan(done);
-    if (rest.size() >= kWindow) {
-      CKPTFS_RETURN_IF_ERROR(Fetch(at_, rest, nullptr));
-      at_ += rest.size();
-    } else if (!rest.empty()) {
-      auto window =
-          std::make_shared<std::string>(std::min(kWindow, size_ - at_), '\0');
-      CKPTFS_RETURN_IF_ERROR(
-          Fetch(at_, std::as_writable_bytes(std::span(*window)), window));
-      window_ = std::move(window);
-      window_at_ = at_;
-      FromWindow(rest);
-    }
-    return into.size();
-  }
-  Result<void> Seek(std::uint64_t position) override {
-    at_ = std::min(position, size_);
-    return {};
-  }
-  std::uint64_t Tell() const override { return at_; }
-  std::uint64_t size() const override { return size_; }
-
- private:
-  std::uint64_t FromWindow(std::span<std::byte> into) {
-    if (at_ < window_at_ || at_ >= window_at_ + window_->size()) return 0;
-    const std::uint64_t skip = at_ - window_at_;
-    const std::uint64_t n =
-        std::min<std::uint64_t>(into.size(), window_->size() - skip);
-    if (n > 0) std::memcpy(into.data(), window_->data() + skip, n);
+    const ReadAhead::Waiter wait = [](Future<void> future,
+                                      const std::stop_source&) {
+      return std::move(future).Get();
+    };
+    CKPTFS_ASSIGN_OR_RETURN(const std::uint64_t n,
+                            file_->Read(at_, into, wait));
     at_ += n;
     return n;
   }
-  Result<void> Fetch(std::uint64_t offset, std::span<std::byte> into,
-                     std::shared_ptr<void> owner) {
-    Destination destination;
-    destination.segments = {into};
-    destination.owner = std::move(owner);
-    return runtime_
-        .Start<void>(source_->Read(offset, std::move(destination), {}))
-        .Get();
+  Result<void> Seek(std::uint64_t position) override {
+    at_ = std::min(position, size());
+    return {};
   }
+  std::uint64_t Tell() const override { return at_; }
+  std::uint64_t size() const override { return file_->size(); }
 
-  internal::EngineRuntime& runtime_;
-  const std::shared_ptr<ByteSource> source_;
-  const std::uint64_t size_;
+ private:
+  const std::unique_ptr<ReadAhead> file_;
   std::uint64_t at_ = 0;
-  std::uint64_t window_at_ = 0;
-  std::shared_ptr<std::string> window_;
 };
 
 class WriteStream final : public DcpWriteStream {
@@ -150,10 +109,12 @@ class EngineFileSystem final : public DcpFileSystem {
                                  std::string_view mode) override {
     DcpStream stream;
     if (mode == "rb") {
-      CKPTFS_ASSIGN_OR_RETURN(
-          stream.reader,
-          runtime_.Start<std::unique_ptr<DcpReadStream>>(OpenToRead(path))
-              .Get());
+      CKPTFS_ASSIGN_OR_RETURN(std::unique_ptr<ReadAhead> file,
+                              runtime_
+                                  .Start<std::unique_ptr<ReadAhead>>(
+                                      ReadAhead::Open(runtime_, path, {}))
+                                  .Get());
+      stream.reader = std::make_unique<ReadStream>(std::move(file));
       return stream;
     }
     if (mode != "wb") {
@@ -196,23 +157,6 @@ class EngineFileSystem final : public DcpFileSystem {
   }
 
  private:
-  Task<Result<std::unique_ptr<DcpReadStream>>> OpenToRead(std::string path) {
-    Result<std::unique_ptr<ByteSource>> opened =
-        co_await files_.Source(std::move(path));
-    CKPTFS_CO_RETURN_IF_ERROR(opened);
-    const std::shared_ptr<ByteSource> source = *std::move(opened);
-    auto first = std::make_shared<std::string>(kWindow, '\0');
-    Destination into;
-    into.segments = {std::as_writable_bytes(std::span(*first))};
-    into.owner = first;
-    Result<std::uint64_t> size =
-        co_await source->Open(std::move(into), std::stop_token());
-    CKPTFS_CO_RETURN_IF_ERROR(size);
-    std::unique_ptr<DcpReadStream> stream =
-        std::make_unique<ReadStream>(runtime_, source, *size, std::move(first));
-    co_return std::move(stream);
-  }
-
   internal::EngineRuntime& runtime_;
   Files files_;
 };

@@ -7,16 +7,16 @@
 #include <vector>
 
 #include "checkpoint/dcp/data_file_reader.h"
+#include "checkpoint/dcp/metadata_file.h"
 #include "checkpoint/engine/files.h"
 #include "checkpoint/io/arrivals.h"
-#include "checkpoint/io/run_on.h"
+#include "checkpoint/io/opened_file.h"
 #include "checkpoint/io/side_by_side.h"
 
 namespace ckptfs {
 
 namespace {
 
-constexpr std::uint64_t kMaxMetadataBytes = 1ull << 30;
 // Each keeps a descriptor or a few requests busy.
 constexpr std::size_t kFilesInFlight = 8;
 
@@ -69,16 +69,14 @@ class EngineStorageReader final : public DcpStorageReader {
 
  private:
   Task<Result<DcpMetadata>> FetchMetadata() {
-    const std::string path = JoinPath(path_, ".metadata");
-    Result<std::string> bytes =
-        co_await files_.GetAll(path, kMaxMetadataBytes, options_.stop);
-    CKPTFS_CO_RETURN_IF_ERROR(bytes);
-    Future<DcpMetadata> parsing =
-        RunOn<DcpMetadata>(runtime_.pool(), [bytes = *std::move(bytes)] {
-          return ParseDcpMetadata(std::as_bytes(std::span(bytes)));
-        });
-    Result<DcpMetadata> metadata = co_await std::move(parsing);
-    if (!metadata) co_return Fail(metadata.error().WithContext(path));
+    Result<std::unique_ptr<ByteSource>> source =
+        co_await files_.Source(JoinPath(path_, ".metadata"));
+    CKPTFS_CO_RETURN_IF_ERROR(source);
+    Result<OpenedFile> file =
+        co_await OpenedFile::Open(*std::move(source), options_.stop);
+    CKPTFS_CO_RETURN_IF_ERROR(file);
+    Result<DcpMetadata> metadata =
+        co_await ReadDcpMetadata(runtime_, *std::move(file), options_.stop);
     co_return metadata;
   }
 

@@ -215,6 +215,11 @@ Task<Result<std::unique_ptr<ByteSource>>> Files::Source(std::string path) {
 
 Task<Result<std::unique_ptr<ByteSink>>> Files::Sink(std::string path,
                                                     std::uint64_t size) {
+  // The slash would be dropped, and the file be called as the folder.
+  if (path.ends_with('/')) {
+    co_return Fail(ErrorCode::kInvalidArgument,
+                   path + " names a folder; add the name of a file");
+  }
   Result<Location> at = co_await Locate(std::move(path));
   CKPTFS_CO_RETURN_IF_ERROR(at);
   if (at->kind == Location::Kind::kFile) {

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "checkpoint/dcp/metadata_file.h"
 #include "checkpoint/io/run_on.h"
 #include "checkpoint/pickle/pickle_reader.h"
 #include "checkpoint/torch_file/weights_only.h"
@@ -16,8 +17,6 @@
 namespace ckptfs {
 
 namespace {
-
-constexpr std::uint64_t kMaxMetadataBytes = 1ull << 30;
 
 constexpr std::string_view kMetadataModule =
     "torch.distributed.checkpoint.metadata";
@@ -101,19 +100,6 @@ Result<FileSummary> Summarize(std::span<const std::byte> bytes) {
 }
 
 }  // namespace
-
-Task<Result<std::string>> DcpMetadataBytes(OpenedFile& metadata,
-                                           std::stop_token stop) {
-  if (metadata.size() > kMaxMetadataBytes) {
-    co_return Fail(ErrorCode::kTooLarge, metadata.name() + " has " +
-                                             std::to_string(metadata.size()) +
-                                             " bytes, more than the limit of " +
-                                             std::to_string(kMaxMetadataBytes));
-  }
-  Result<std::string> bytes =
-      co_await metadata.Bytes(0, metadata.size(), std::move(stop));
-  co_return bytes;
-}
 
 std::string DcpFolderOf(const OpenedFile& metadata) {
   constexpr std::string_view kFile = "/.metadata";

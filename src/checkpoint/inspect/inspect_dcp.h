@@ -16,9 +16,6 @@ namespace ckptfs {
 Task<Result<FileSummary>> InspectDcp(internal::EngineRuntime& runtime,
                                      OpenedFile metadata, std::stop_token stop);
 
-// All of the file. kTooLarge: beyond 1 GiB.
-Task<Result<std::string>> DcpMetadataBytes(OpenedFile& metadata,
-                                           std::stop_token stop);
 // The name of the folder that it is in.
 std::string DcpFolderOf(const OpenedFile& metadata);
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <map>
 #include <memory>
-#include <span>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -14,11 +13,11 @@
 
 #include "checkpoint/dcp/check_metadata.h"
 #include "checkpoint/dcp/item_source.h"
+#include "checkpoint/dcp/metadata_file.h"
 #include "checkpoint/engine/files.h"
 #include "checkpoint/engine/location.h"
 #include "checkpoint/inspect/inspect_dcp.h"
 #include "checkpoint/inspect/verify_zip.h"
-#include "checkpoint/io/run_on.h"
 #include "checkpoint/io/side_by_side.h"
 #include "checkpoint/io/string_destination.h"
 
@@ -218,15 +217,11 @@ class DcpVerifier {
 Task<Result<VerifyReport>> VerifyDcp(internal::EngineRuntime& runtime,
                                      OpenedFile metadata,
                                      std::stop_token stop) {
-  Result<std::string> bytes = co_await DcpMetadataBytes(metadata, stop);
-  CKPTFS_CO_RETURN_IF_ERROR(bytes);
-  Future<DcpMetadata> parsing =
-      RunOn<DcpMetadata>(runtime.pool(), [bytes = *std::move(bytes)] {
-        return ParseDcpMetadata(std::as_bytes(std::span(bytes)));
-      });
-  Result<DcpMetadata> parsed = co_await std::move(parsing);
-  if (!parsed) co_return Fail(parsed.error().WithContext(metadata.name()));
-  DcpVerifier verifier(runtime, DcpFolderOf(metadata), std::move(stop));
+  std::string folder = DcpFolderOf(metadata);
+  Result<DcpMetadata> parsed =
+      co_await ReadDcpMetadata(runtime, std::move(metadata), stop);
+  CKPTFS_CO_RETURN_IF_ERROR(parsed);
+  DcpVerifier verifier(runtime, std::move(folder), std::move(stop));
   Result<VerifyReport> report = co_await verifier.Verify(*std::move(parsed));
   co_return report;
 }

@@ -109,6 +109,13 @@ bool SafetensorsJson::key(string_t& name) {
   return true;
 }
 
+bool SafetensorsJson::null() {
+  // No metadata, as the reference implementation takes it.
+  if (at_ != At::kTopValue || key_ != kMetadata) return Other();
+  at_ = At::kTop;
+  return true;
+}
+
 bool SafetensorsJson::string(string_t& value) {
   if (at_ == At::kMetadataValue) {
     header_.metadata[std::move(key_)] = std::move(value);

@@ -1,6 +1,8 @@
 // SafetensorsJson: the JSON of a safetensors header as it is parsed, event by
 // event: in linear time, with no document in between, and as strict as the
-// reference implementation.
+// format's description. The reference implementation (safetensors 0.8) reads
+// more, which no library writes: spaces before the brace, a key twice (the last
+// one counts), fields that it does not know.
 #pragma once
 
 #include <ckptfs/result.h>
@@ -24,7 +26,7 @@ class SafetensorsJson final : public nlohmann::json_sax<nlohmann::json> {
   // twice. kUnsupported: a dtype that is not read here.
   static Result<SafetensorsHeader> Parse(std::string_view text);
 
-  bool null() override { return Other(); }
+  bool null() override;
   bool boolean(bool) override { return Other(); }
   bool number_integer(number_integer_t) override { return Other(); }
   bool number_unsigned(number_unsigned_t value) override;

@@ -94,8 +94,8 @@ Result<void> ZipLayout::Add(std::string_view name, std::uint64_t bytes) {
   Put(out, kZipLocalSignature, 4);
   Put(out, 0, 2);  // version needed
   Put(out, Flags(record), 2);
-  Put(out, 0, 2);   // stored
-  Put(out, 0, 4);   // time and date
+  Put(out, 0, 2);        // stored
+  Put(out, 0, 4);        // time and date
   out.append(12, '\0');  // CRC, sizes: in the descriptor and the directory
   Put(out, record.name.size(), 2);
   Put(out, zip64.size() + 4 + padding, 2);
@@ -180,7 +180,14 @@ std::string ZipLayout::Tail(std::span<const std::uint32_t> crcs) const {
 }
 
 std::string ZipArchiveName(std::string_view path) {
-  const std::size_t slash = path.rfind('/');
+  // torch.save hands a path with other letters to its writer as a stream, which
+  // has no name; elsewhere a backslash separates, too (inline_container.cc,
+  // PyTorchStreamWriter).
+  const bool ascii = std::all_of(path.begin(), path.end(), [](char c) {
+    return static_cast<unsigned char>(c) < 0x80;
+  });
+  if (!ascii) return "archive";
+  const std::size_t slash = path.find_last_of("/\\");
   if (slash != std::string_view::npos) path.remove_prefix(slash + 1);
   path = path.substr(0, path.rfind('.'));
   return path.empty() ? "archive" : std::string(path);

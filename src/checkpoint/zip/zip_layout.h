@@ -55,7 +55,8 @@ class ZipLayout {
 };
 
 // The archive name that torch.save takes for a file of this name: without
-// folders and the last extension; "archive" where that leaves nothing.
+// folders and the last extension; "archive" where that leaves nothing, and for
+// a path that is not ASCII.
 std::string ZipArchiveName(std::string_view path);
 
 // The 40 digits of the record `.data/serialization_id`, from the records before

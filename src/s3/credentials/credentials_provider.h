@@ -1,12 +1,14 @@
-// Where credentials come from. One interface, so that the rest of the chain
-// (profiles, web identity, container and instance endpoints) can stand beside
-// the two sources here.
+// Where credentials come from. One interface, so that sources whose keys change
+// (web identity, container and instance endpoints) can stand beside the fixed
+// ones here.
 #pragma once
 
 #include <ckptfs/result.h>
 
 #include <memory>
 #include <string>
+#include <string_view>
+#include <utility>
 
 namespace ckptfs {
 
@@ -17,7 +19,10 @@ struct Credentials {
   std::string session_token;  // empty for long-lived keys
 };
 
-// Thread-safe; Get never blocks.
+// Visible ASCII, no blanks: what can travel in the headers of a request.
+bool IsCredentialText(std::string_view text);
+
+// Thread-safe; Get never blocks. Null: requests are not signed.
 class CredentialsProvider {
  public:
   virtual ~CredentialsProvider() = default;
@@ -38,8 +43,15 @@ class StaticCredentials final : public CredentialsProvider {
   const std::shared_ptr<const Credentials> credentials_;
 };
 
+// None at all: for buckets that everybody may read or write.
+class NoCredentials final : public CredentialsProvider {
+ public:
+  std::shared_ptr<const Credentials> Get() const override { return nullptr; }
+};
+
 // AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, read once.
-// kUnauthenticated if either of the first two is missing.
+// kUnauthenticated if either of the first two is missing, kInvalidArgument if
+// one holds what no key does.
 Result<std::unique_ptr<CredentialsProvider>> CredentialsFromEnvironment();
 
 }  // namespace ckptfs

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdlib>
 
 #include "s3/credentials/credentials_provider.h"
@@ -13,6 +14,11 @@ std::string Variable(const char* name) {
 
 }  // namespace
 
+bool IsCredentialText(std::string_view text) {
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return c > ' ' && c <= '~'; });
+}
+
 Result<std::unique_ptr<CredentialsProvider>> CredentialsFromEnvironment() {
   Credentials c{Variable("AWS_ACCESS_KEY_ID"),
                 Variable("AWS_SECRET_ACCESS_KEY"),
@@ -25,6 +31,17 @@ Result<std::unique_ptr<CredentialsProvider>> CredentialsFromEnvironment() {
                     " is not set in the environment; set AWS_ACCESS_KEY_ID "
                     "and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN for "
                     "temporary credentials)");
+  }
+  const std::pair<const char*, const std::string*> given[] = {
+      {"AWS_ACCESS_KEY_ID", &c.access_key_id},
+      {"AWS_SECRET_ACCESS_KEY", &c.secret_access_key},
+      {"AWS_SESSION_TOKEN", &c.session_token}};
+  for (const auto& [name, value] : given) {
+    if (!IsCredentialText(*value)) {
+      return Fail(
+          ErrorCode::kInvalidArgument,
+          std::string(name) + " holds blanks or characters that no key has");
+    }
   }
   return std::make_unique<StaticCredentials>(std::move(c));
 }

@@ -132,6 +132,21 @@ TEST_F(AsyncCheckpointIOTest, RemoveWaitsForTheSaveItWouldRace) {
             (std::vector<std::string>{"remove other", "save a", "remove a"}));
 }
 
+TEST_F(AsyncCheckpointIOTest, RemoveKnowsAFileByAnySpelling) {
+  AsyncCheckpointIO io = Make();
+  const Value state = State({{"w", NewTensor({1}, 1)}});
+  ASSERT_TRUE(io.SaveCheckpoint(state, "folder/a"));
+  std::future<Result<void>> removing = std::async(
+      std::launch::async, [&] { return io.RemoveCheckpoint("./folder//a/"); });
+  // One of another name does not wait.
+  EXPECT_TRUE(io.RemoveCheckpoint("folder/b"));
+  log.Allow(1);
+  EXPECT_TRUE(removing.get());
+  EXPECT_EQ(log.Done(),
+            (std::vector<std::string>{"remove folder/b", "save folder/a",
+                                      "remove ./folder//a/"}));
+}
+
 TEST_F(AsyncCheckpointIOTest, SnapshotsStayWithinTheirBound) {
   AsyncCheckpointOptions options;
   options.max_snapshot_bytes = 1000;

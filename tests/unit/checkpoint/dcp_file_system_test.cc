@@ -46,7 +46,7 @@ class DcpFileSystemTest : public EngineTest {
 TEST_F(DcpFileSystemTest, StreamsOfAnySize) {
   for (const std::string& run : Folders()) {
     ASSERT_TRUE(files->MakeDirectory(run));
-    for (const std::size_t size : {0ul, 5ul, (8ul << 20), (19ul << 20) + 7}) {
+    for (const std::size_t size : {0ul, 5ul, (16ul << 20), (37ul << 20) + 7}) {
       const std::string text = PatternBytes(size);
       const std::string path = files->ConcatPath(run, "file");
       const Result<void> wrote = Write(path, text, 3'000'000);
@@ -83,7 +83,7 @@ TEST_F(DcpFileSystemTest, AStreamThatIsNotClosedLeavesNothing) {
     ASSERT_TRUE(Write(run + "/file", "old", 3));
     {
       DcpStream stream = *files->CreateStream(run + "/file", "wb");
-      const std::string text(20 << 20, 'x');
+      const std::string text(40 << 20, 'x');
       ASSERT_TRUE(stream.writer->Write(std::as_bytes(std::span(text))));
     }
     EXPECT_EQ(*Read(run + "/file", 10), "old");

@@ -53,6 +53,15 @@ TEST_P(FilesTest, ConditionsHold) {
   EXPECT_EQ(Get("a"), "first");
 }
 
+// Its slash would be dropped, and the file be called as a folder of others.
+TEST_P(FilesTest, AFolderIsNoNameToWriteTo) {
+  const Result<void> put = Put("folder/", "bytes");
+  ASSERT_FALSE(put);
+  EXPECT_EQ(put.error().code(), ErrorCode::kInvalidArgument);
+  EXPECT_NE(put.error().message().find(Path("folder/")), std::string::npos);
+  EXPECT_FALSE(*Run<bool>(files.Exists(Path("folder"))));
+}
+
 TEST_P(FilesTest, AFileThatIsTooLongIsNotRead) {
   ASSERT_TRUE(Put("a", std::string(1001, 'x')));
   const Result<std::string> bytes = Get("a", 1000);

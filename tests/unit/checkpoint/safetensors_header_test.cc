@@ -60,6 +60,13 @@ TEST(Safetensors, WritesWhatTheReferenceWrites) {
   EXPECT_EQ(read->tensors[3].begin, 16u);
 }
 
+TEST(Safetensors, NullIsNoMetadata) {
+  const std::string json = "{\"__metadata__\":null}";
+  const auto read = ParseSafetensorsHeader(AsBytes(json), 8 + json.size());
+  ASSERT_TRUE(read.has_value()) << read.error().ToString();
+  EXPECT_TRUE(read->metadata.empty());
+}
+
 // Escapes as serde_json writes them, and the metadata first (0.8.0).
 TEST(Safetensors, EscapesAndMetadata) {
   SafetensorsHeader header;

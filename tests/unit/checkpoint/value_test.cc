@@ -35,12 +35,19 @@ TEST(Dict, FindsAndErases) {
 }
 
 TEST(Dict, ACopyIsItsOwn) {
-  Dict dict;
-  dict.Assign("a", 1);
-  Dict copy = dict;
-  copy.Assign("b", 2);
-  EXPECT_EQ(dict.Find("b"), nullptr);
-  EXPECT_EQ(copy.Find("b")->AsInt(), 2);
+  for (const int keys : {1, 100}) {  // without an index, and with one
+    Dict dict;
+    for (int i = 0; i < keys; ++i) dict.Assign(i, i);
+    Dict copy = dict;
+    copy.Assign("b", 2);
+    EXPECT_EQ(dict.Find("b"), nullptr);
+    EXPECT_EQ(copy.Find("b")->AsInt(), 2);
+    copy = dict;
+    EXPECT_EQ(copy.Find("b"), nullptr);
+    copy.Assign(0, 7);
+    EXPECT_EQ(copy.size(), dict.size());
+    EXPECT_EQ(dict.items()[0].second.AsInt(), 0);
+  }
 }
 
 TEST(Dict, NumbersAreEqualAcrossTypes) {

@@ -130,6 +130,10 @@ TEST(ZipLayout, ArchiveNames) {
   EXPECT_EQ(ZipArchiveName("last"), "last");
   EXPECT_EQ(ZipArchiveName("dir/.pt"), "archive");
   EXPECT_EQ(ZipArchiveName(""), "archive");
+  // As torch.save 2.13 calls them.
+  EXPECT_EQ(ZipArchiveName("a\\b.pt"), "b");
+  EXPECT_EQ(ZipArchiveName("\xc3\xa9/x.pt"), "archive");
+  EXPECT_EQ(ZipArchiveName("..pt"), ".");
 }
 
 }  // namespace

@@ -120,6 +120,19 @@ TEST(RetryState, RetryAfterIsALowerBound) {
       std::chrono::minutes(2));
 }
 
+TEST(RetryState, OneAttemptMeansNoRetryOfAnyKind) {
+  RetryPolicy policy;
+  policy.max_attempts = 1;
+  RetryTokens tokens;
+  Jitter jitter(1);
+  for (const ErrorClass error_class :
+       {ErrorClass::kTransient, ErrorClass::kThrottled, ErrorClass::kCorrupted,
+        ErrorClass::kHandshake}) {
+    RetryState state(policy, tokens, jitter);
+    EXPECT_FALSE(state.NextDelay(Of(error_class)).has_value());
+  }
+}
+
 TEST(RetryTokens, AnEmptyBucketSlowsRetriesDown) {
   const RetryPolicy policy;
   RetryTokens tokens;

@@ -52,8 +52,17 @@ TEST(IdentifyTest, RefusesWhatIsNotServed) {
   EXPECT_EQ(NameOfLine("GET /b?versions"), "NotImplemented");
   EXPECT_EQ(NameOfLine("GET /b/k?versionId=3"), "InvalidArgument");
   EXPECT_EQ(NameOfLine("GET /b/k?versionId=null"), "GetObject");
+  EXPECT_EQ(
+      NameOfLine("PUT /b/k",
+                 "x-amz-server-side-encryption-customer-algorithm: AES256"),
+      "NotImplemented");
   EXPECT_EQ(NameOfLine("PUT /b/k", "x-amz-server-side-encryption: aws:kms"),
-            "NotImplemented");
+            "PutObject");
+  EXPECT_EQ(NameOfLine("PUT /b/k?uploadId=u&partNumber=1",
+                       "x-amz-server-side-encryption: aws:kms"),
+            "InvalidArgument");
+  EXPECT_EQ(NameOfLine("GET /b/k", "x-amz-storage-class: STANDARD"),
+            "InvalidArgument");
   EXPECT_EQ(NameOfLine("PATCH /b/k"), "MethodNotAllowed");
   EXPECT_EQ(NameOfLine("POST /b/k"), "MethodNotAllowed");
   EXPECT_EQ(NameOfLine("GET /b/%zz"), "InvalidURI");
