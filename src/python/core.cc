@@ -3,6 +3,7 @@
 #include <nanobind/nanobind.h>
 
 #include "python/archive.h"
+#include "python/dcp.h"
 #include "python/engine.h"
 #include "python/objects.h"
 #include "python/raise.h"
@@ -14,6 +15,7 @@ NB_MODULE(_core, module) {
   module.def("set_error_factory", &ckptfs::python::SetErrorFactory,
              nanobind::arg("factory"));
   ckptfs::python::BindArchive(module);
+  ckptfs::python::BindDcp(module);
   ckptfs::python::BindStreamReader(module);
   ckptfs::python::BindStreamWriter(module);
   ckptfs::python::BindEngine(module);
