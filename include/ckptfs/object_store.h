@@ -345,4 +345,9 @@ struct S3StoreOptions {
 CKPTFS_EXPORT Result<std::unique_ptr<ObjectStore>> OpenS3Store(
     const S3StoreOptions& options);
 
+// The URL of the service that such a store talks to, e.g.
+// "https://s3.eu-central-1.amazonaws.com". The errors of credentials, which may
+// come with the region; blocks while it reads the profile files.
+CKPTFS_EXPORT Result<std::string> S3EndpointUrl(const S3StoreOptions& options);
+
 }  // namespace ckptfs

@@ -6,7 +6,7 @@ namespace ckptfs::cli {
 
 inline constexpr char kMountFooter[] = R"(
 Credentials are read from AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and
-AWS_SESSION_TOKEN, never from the command line.
+AWS_SESSION_TOKEN or a profile of the AWS tools, never from the command line.
 
 Exit status:
   0  mounted (in the foreground: unmounted, no file unfinished)

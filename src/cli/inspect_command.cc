@@ -26,6 +26,7 @@ EngineOptions EngineOptionsOf(const StoreArguments& store) {
   EngineOptions options;
   options.s3.endpoint_url = store.endpoint_url;
   options.s3.region = store.region;
+  options.s3.profile = store.profile;
   options.s3.ca_file = store.ca_file;
   if (store.force_path_style) options.s3.force_path_style = true;
   return options;

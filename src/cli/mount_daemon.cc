@@ -10,7 +10,6 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <random>
 #include <thread>
 #include <utility>
@@ -38,26 +37,6 @@ constexpr int kWorkThreads = 2;
 constexpr std::uint64_t kStreamWindow = 192ull << 20;
 
 SteadyTime Now() { return std::chrono::steady_clock::now(); }
-
-std::string FirstOf(const std::string& option,
-                    std::initializer_list<const char*> variables,
-                    const std::string& otherwise) {
-  if (!option.empty()) return option;
-  for (const char* variable : variables) {
-    const char* const value = std::getenv(variable);
-    if (value != nullptr && value[0] != '\0') return value;
-  }
-  return otherwise;
-}
-
-// What user.ckptfs.endpoint shows: where a client with the same settings goes.
-std::string EffectiveEndpoint(const MountOptions& options) {
-  const std::string region = FirstOf(
-      options.region, {"AWS_REGION", "AWS_DEFAULT_REGION"}, "us-east-1");
-  return FirstOf(options.endpoint_url,
-                 {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"},
-                 "https://s3." + region + ".amazonaws.com");
-}
 
 std::string SourceOf(const BucketUri& uri) {
   std::string source = "s3://" + uri.bucket + "/" + uri.prefix;
@@ -115,6 +94,7 @@ tl::expected<MountDaemon*, StartFailure> MountDaemon::Start(
   S3StoreOptions store_options;
   store_options.bucket = options.source.bucket;
   store_options.region = options.region;
+  store_options.profile = options.profile;
   store_options.endpoint_url = options.endpoint_url;
   store_options.ca_file = options.ca_file;
   // One event loop moves 8 Gbit/s and more; a second one on a small machine
@@ -128,10 +108,13 @@ tl::expected<MountDaemon*, StartFailure> MountDaemon::Start(
   };
   Result<std::unique_ptr<ObjectStore>> store = OpenS3Store(store_options);
   if (!store.has_value()) return failed(store.error());
+  Result<std::string> endpoint_url = S3EndpointUrl(store_options);
+  if (!endpoint_url.has_value()) return failed(endpoint_url.error());
   const Result<void> checked = CheckStore(**store, options.source.prefix);
   if (!checked.has_value()) return failed(checked.error());
 
-  auto* const daemon = new MountDaemon(options, *std::move(store));
+  auto* const daemon =
+      new MountDaemon(options, *std::move(store), *std::move(endpoint_url));
   std::optional<StartFailure> failure = daemon->Mount();
   if (failure.has_value()) {
     if (daemon->session_ != nullptr) {
@@ -145,11 +128,13 @@ tl::expected<MountDaemon*, StartFailure> MountDaemon::Start(
 }
 
 MountDaemon::MountDaemon(const MountOptions& options,
-                         std::unique_ptr<ObjectStore> store)
+                         std::unique_ptr<ObjectStore> store,
+                         std::string endpoint_url)
     : options_(options),
       source_(SourceOf(options.source)),
       memory_limit_(options.memory_limit_bytes != 0 ? options.memory_limit_bytes
                                                     : DefaultMemoryLimit()),
+      endpoint_url_(std::move(endpoint_url)),
       store_(std::move(store)),
       strand_("fs", 1),
       work_("work", kWorkThreads),
@@ -167,7 +152,7 @@ fs::FileSystemOptions MountDaemon::FsOptions() const {
       (std::uint64_t{1} << 62) | (std::uint64_t{random() & 0x3fffffffu} << 32);
   o.bucket = options_.source.bucket;
   o.prefix = options_.source.prefix;
-  o.endpoint_url = EffectiveEndpoint(options_);
+  o.endpoint_url = endpoint_url_;
   o.read_only = options_.read_only;
   o.uid = options_.uid.value_or(::getuid());
   o.gid = options_.gid.value_or(::getgid());

@@ -50,8 +50,8 @@ class MountDaemon {
  private:
   // What other threads tell the main thread.
   struct Events;
-  explicit MountDaemon(const MountOptions& options,
-                       std::unique_ptr<ObjectStore> store);
+  MountDaemon(const MountOptions& options, std::unique_ptr<ObjectStore> store,
+              std::string endpoint_url);
   std::optional<StartFailure> Mount();
   fs::FileSystemOptions FsOptions() const;
   void BeginDrain(const std::string& reason);
@@ -66,6 +66,9 @@ class MountDaemon {
   const MountOptions options_;
   const std::string source_;  // s3://bucket/prefix
   const std::uint64_t memory_limit_;
+  // What user.ckptfs.endpoint shows: where a client with the same settings
+  // goes.
+  const std::string endpoint_url_;
   const std::unique_ptr<ObjectStore> store_;
   SystemClock clock_;
   ThreadPool strand_;

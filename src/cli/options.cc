@@ -56,10 +56,17 @@ const OptionRow<StoreArguments> kStoreOptions[] = {
        return {};
      }},
     {"--region", "NAME",
-     "The bucket's region. Without it $AWS_REGION, $AWS_DEFAULT_REGION, then "
-     "us-east-1",
+     "The bucket's region. Without it $AWS_REGION, $AWS_DEFAULT_REGION, the "
+     "profile's, then us-east-1",
      [](const std::string& v, StoreArguments& o) -> Result<void> {
        o.region = v;
+       return {};
+     }},
+    {"--profile", "NAME",
+     "Take the credentials from this profile of the AWS tools' files. Without "
+     "it those in the environment, then $AWS_PROFILE, then \"default\"",
+     [](const std::string& v, StoreArguments& o) -> Result<void> {
+       o.profile = v;
        return {};
      }},
     {"--force-path-style", nullptr,
@@ -158,13 +165,6 @@ const OptionRow<MountOptions> kMountOptions[] = {
 // Options that people will reach for and that are not there yet: a clear
 // answer is better than "unknown option". They are not in --help.
 const OptionRow<MountOptions> kUnservedMountOptions[] = {
-    {"--profile", "NAME", "",
-     [](const std::string&, MountOptions&) -> Result<void> {
-       return NotServed(
-           "profiles are not supported yet; export AWS_ACCESS_KEY_ID, "
-           "AWS_SECRET_ACCESS_KEY and, with temporary credentials, "
-           "AWS_SESSION_TOKEN");
-     }},
     {"--cache-dir", "DIR", "",
      [](const std::string&, MountOptions&) -> Result<void> {
        return NotServed(

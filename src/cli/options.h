@@ -20,7 +20,8 @@ namespace ckptfs::cli {
 struct StoreArguments {
   std::string
       endpoint_url;     // empty: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, AWS
-  std::string region;   // empty: AWS_REGION, AWS_DEFAULT_REGION, us-east-1
+  std::string region;   // empty: AWS_REGION, AWS_DEFAULT_REGION, the profile's
+  std::string profile;  // empty: S3StoreOptions says what counts then
   std::string ca_file;  // empty: AWS_CA_BUNDLE, the system's
   bool force_path_style = false;
 };

@@ -1,4 +1,5 @@
 // OpenS3Store: options and AWS_* variables checked, the store's parts built.
+// S3EndpointUrl: where it leads.
 
 #include <ckptfs/object_store.h>
 #include <unistd.h>
@@ -35,7 +36,29 @@ std::string FirstOf(const std::string& option,
   return "";
 }
 
+std::string RegionOf(const S3StoreOptions& options,
+                     const FoundCredentials& found) {
+  std::string region =
+      FirstOf(options.region, {"AWS_REGION", "AWS_DEFAULT_REGION"});
+  if (region.empty()) region = found.region;
+  return region.empty() ? "us-east-1" : region;
+}
+
+// Empty: AWS.
+std::string CustomEndpointOf(const S3StoreOptions& options) {
+  return FirstOf(options.endpoint_url,
+                 {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"});
+}
+
 }  // namespace
+
+Result<std::string> S3EndpointUrl(const S3StoreOptions& options) {
+  std::string custom = CustomEndpointOf(options);
+  if (!custom.empty()) return custom;
+  CKPTFS_ASSIGN_OR_RETURN(const FoundCredentials found,
+                          FindCredentials(options));
+  return "https://s3." + RegionOf(options, found) + ".amazonaws.com";
+}
 
 Result<std::unique_ptr<ObjectStore>> OpenS3Store(
     const S3StoreOptions& options) {
@@ -54,15 +77,11 @@ Result<std::unique_ptr<ObjectStore>> OpenS3Store(
   }
   CKPTFS_ASSIGN_OR_RETURN(RequestHeaders headers, RequestHeadersOf(options));
   CKPTFS_ASSIGN_OR_RETURN(FoundCredentials found, FindCredentials(options));
-  std::string region =
-      FirstOf(options.region, {"AWS_REGION", "AWS_DEFAULT_REGION"});
-  if (region.empty()) region = found.region;
-  if (region.empty()) region = "us-east-1";
+  std::string region = RegionOf(options, found);
   CKPTFS_ASSIGN_OR_RETURN(
       Endpoint endpoint,
-      Endpoint::Create(FirstOf(options.endpoint_url,
-                               {"AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"}),
-                       region, options.bucket, options.force_path_style));
+      Endpoint::Create(CustomEndpointOf(options), region, options.bucket,
+                       options.force_path_style));
   const std::string ca_file = FirstOf(options.ca_file, {"AWS_CA_BUNDLE"});
   if (!ca_file.empty() && access(ca_file.c_str(), R_OK) != 0) {
     return Fail(ErrorCode::kInvalidArgument,

@@ -43,7 +43,8 @@ def test_options():
     program = {command: options_of(help_text(command))
                for command in COMMANDS}
     assert manual == set().union(*program.values())
-    shared = {"endpoint-url", "region", "ca-file", "force-path-style", "help"}
+    shared = {"endpoint-url", "region", "profile", "ca-file",
+              "force-path-style", "help"}
     assert program["inspect"] == shared | {"json"}
     assert program["verify"] == shared
 

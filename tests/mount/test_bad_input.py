@@ -110,6 +110,22 @@ def test_no_credentials(s3server, point):
                      CREDENTIALS, "AWS_ACCESS_KEY_ID")
 
 
+def test_a_profile(s3server, point, tmp_path):
+    """Its keys mount, and those of the environment do not count."""
+    keys = clean_environment(s3server)
+    (tmp_path / "credentials").write_text(
+        f"[team]\naws_access_key_id = {keys['AWS_ACCESS_KEY_ID']}\n"
+        f"aws_secret_access_key = {keys['AWS_SECRET_ACCESS_KEY']}\n")
+    files = {"AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "credentials"),
+             "AWS_ACCESS_KEY_ID": "somebody"}
+    attempt = Attempt(s3server, point, "--profile", "team", env=files)
+    assert attempt.code == 0, attempt.err
+    subprocess.run([programs.BIN_DIR / "ckptfs", "umount", point], check=True,
+                   timeout=60)
+    Attempt(s3server, point, "--profile", "teem", env=files).refused(
+        CREDENTIALS, 'no profile "teem"', "credentials")
+
+
 def test_expired_token(s3server, point):
     Attempt(s3server, point, env={"AWS_SESSION_TOKEN": "expired"}).refused(
         CREDENTIALS, "ExpiredToken", "new temporary credentials")
@@ -218,7 +234,7 @@ def test_misspelt_option(s3server, point):
 @pytest.mark.parametrize("arguments", [
     [], ["mount"], ["mount", "s3://bucket"], ["mount", "bucket", "/mnt"],
     ["unmount", "/mnt"], ["mount", "s3://b//c", "/mnt"],
-    ["mount", "--profile", "p", "s3://b", "/mnt"],
+    ["mount", "--cache-dir", "/c", "s3://b", "/mnt"],
     ["mount", "--memory-limit", "much", "s3://b", "/mnt"]])
 def test_wrong_arguments(arguments):
     done = subprocess.run([programs.BIN_DIR / "ckptfs", *arguments],

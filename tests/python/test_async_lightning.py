@@ -105,6 +105,7 @@ def test_a_torch_that_writes_otherwise(bucket, plugin, monkeypatch):
     assert pickle.loads(bucket.read("x")) == {"a": 1}
 
 
+# [S-75]
 def test_saves_end_in_order(bucket):
     plugin = S3AsyncLightningCheckpoint(max_pending=3)
     for i in range(9):
@@ -123,6 +124,7 @@ def test_a_save_waits_for_room(bucket, plugin, held):
     assert sorted(bucket.names()) == ["0.ckpt", "1.ckpt"]
 
 
+# [S-75]
 def test_an_error_is_raised_by_the_next_call_once(bucket, plugin, s3server):
     refuse(s3server)
     path = bucket.uri + "x.ckpt"
@@ -205,6 +207,7 @@ def test_a_removal_comes_after_the_save_before_it(bucket, plugin, held):
     assert bucket.names() == ["new.ckpt"]
 
 
+# [S-75]
 def test_a_failed_save_keeps_what_was_to_go(bucket, plugin, s3server):
     ckptfs.save({"old": 1}, bucket.uri + "old.ckpt")
     refuse(s3server)
@@ -300,6 +303,7 @@ def test_a_program_that_ends_finishes_its_saves(bucket):
     assert ckptfs.load(bucket.uri + "x.ckpt")["a"].numel() == 1 << 20
 
 
+# [S-75]
 def test_a_program_that_ends_tells_what_failed(bucket, s3server):
     refuse(s3server)
     done = _run(bucket.uri + "x.ckpt")

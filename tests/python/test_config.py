@@ -163,6 +163,7 @@ def test_requester_pays(bucket, paid_server, monkeypatch):
         ckptfs.exists(folder + "x.pt")
 
 
+# [S-77]
 def test_storage_class_and_encryption(bucket, s3server):
     import torch
 

@@ -363,6 +363,7 @@ def test_async_save(place, kind, tmp_path):
         dist.destroy_process_group()
 
 
+# [S-76]
 def test_what_is_there_is_replaced_or_kept(place):
     _save(place + "x", {"a": torch.ones(3)})
     with pytest.raises(CheckpointException, match="already exists"):
@@ -390,6 +391,7 @@ LARGE = {"a": torch.arange(12 << 20, dtype=torch.uint8),
 PARTS = ckptfs.S3ClientConfig(part_size=5 << 20)
 
 
+# [S-76]
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_part_that_fails_leaves_the_older_checkpoint(bucket, s3server,
                                                        threads):

@@ -179,6 +179,7 @@ def test_appending(fs, root):
     assert fs.cat_file(root + "/x") == b"one\ntwo\n"
 
 
+# [S-73]
 def test_appending_never_loses_what_another_wrote(fs, root):
     fs.pipe_file(root + "/x", b"one")
     file = fs.open(root + "/x", "ab")
@@ -190,6 +191,7 @@ def test_appending_never_loses_what_another_wrote(fs, root):
     assert fs.cat_file(root + "/x") == b"another"
 
 
+# [S-73]
 def test_appending_is_for_small_files(fs, root, monkeypatch):
     monkeypatch.setattr("ckptfs._fsspec_files._MAX_APPEND_BYTES", 2)
     fs.pipe_file(root + "/x", b"abc")
@@ -203,6 +205,7 @@ def test_other_modes_are_refused(fs, root, mode):
         fs.open(root + "/x", mode)
 
 
+# [S-73]
 @pytest.mark.parametrize("mode,content", [("wb", b"new"), ("w", "new"),
                                           ("ab", b"new"), ("a", "new")])
 def test_a_failed_block_leaves_the_old_file(fs, bucket, root, mode, content):

@@ -51,6 +51,7 @@ def test_tensors_are_filled_where_they_are(place):
         assert torch.equal(mine, theirs)
 
 
+# [S-74]
 def test_what_has_no_tensor_is_left_to_apply(place):
     ckptfs.save({"epoch": 3, "model": {"w": torch.ones(3), "step": 7},
                  "list": [torch.ones(2), 5], "other": torch.full((2,), 9.0)},
@@ -101,6 +102,7 @@ def test_shared_tensors(place):
     assert torch.equal(one, tied)
 
 
+# [S-74]
 @pytest.mark.parametrize(("state", "message"), [
     ({"a": torch.zeros(3), "b": {"c": torch.zeros(5)}}, "b.c is torch.float32"),
     ({"a": torch.zeros(3, dtype=torch.float64)}, "a is torch.float32"),

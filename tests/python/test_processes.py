@@ -10,6 +10,7 @@ LARGE = {"a": torch.arange(12 << 20, dtype=torch.uint8)}
 PARTS = ckptfs.S3ClientConfig(part_size=5 << 20)
 
 
+# [S-72]
 def test_ctrl_c_ends_a_save_and_leaves_nothing(bucket, held):
     ckptfs.save({"old": 1}, bucket.uri + "x.pt")
     held.requests("UploadPart")
@@ -20,6 +21,7 @@ def test_ctrl_c_ends_a_save_and_leaves_nothing(bucket, held):
     assert ckptfs.load(bucket.uri + "x.pt") == {"old": 1}
 
 
+# [S-72]
 def test_ctrl_c_ends_a_load(bucket, held, s3server):
     ckptfs.save(LARGE, bucket.uri + "x.pt")
     s3server.control("fault?op=GetObject&action=hold&count=-1&skip=2")
@@ -51,6 +53,7 @@ def _load_and_save(uri):
     ckptfs.save(loaded, uri + "child.pt")
 
 
+# [S-72]
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_a_child_process_uses_an_engine_of_its_own(bucket, method):

@@ -212,6 +212,7 @@ def _peak_of_memory():
             return int(line.split()[1]) << 10
 
 
+# [S-73]
 def test_an_exception_in_with_leaves_nothing(place, request):
     _put(place, "x", b"old")
     with pytest.raises(KeyError):
@@ -224,6 +225,7 @@ def test_an_exception_in_with_leaves_nothing(place, request):
         writer.write(b"b")
 
 
+# [S-73]
 def test_a_forgotten_writer_leaves_nothing(place, request):
     _put(place, "x", b"old")
     writer = open_writer(place + "x")

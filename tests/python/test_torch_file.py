@@ -60,6 +60,7 @@ def _torch_bytes(state, folder, name="x.pt"):
     return (folder / name).read_bytes()
 
 
+# [S-71]
 def test_a_saved_file_is_torch_s_byte_for_byte(place, state, tmp_path,
                                                request):
     ckptfs.save(state, place + "x.pt")
@@ -68,6 +69,7 @@ def test_a_saved_file_is_torch_s_byte_for_byte(place, state, tmp_path,
             == _torch_bytes(state, tmp_path / "torch"))
 
 
+# [S-71]
 def test_a_load_gives_what_torch_gives(place, state, tmp_path):
     ckptfs.save(state, place + "x.pt")
     loaded = ckptfs.load(place + "x.pt", weights_only=False)
@@ -93,6 +95,7 @@ def _outcome(load, *arguments, **keywords):
         return type(error), str(error)
 
 
+# [S-71]
 def test_weights_only_refuses_in_torch_s_words(tmp_path):
     path = tmp_path / "x.pt"
     torch.save({"a": torch.ones(2), "custom": Custom(torch.ones(3))}, path)
