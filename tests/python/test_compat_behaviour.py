@@ -8,6 +8,8 @@ import pytest
 import torch
 from support.programs import ROOT
 
+# The order is that of the page.
+from . import compat_file_cases, compat_checkpoint_cases  # noqa: F401, I001
 from .compat_cases import CASES, outcome
 from .libraries import Ours, Theirs, environment_of
 

@@ -158,6 +158,17 @@ def test_files_of_each_tensor(prefix, sides):
     same(loaded, state)
 
 
+def test_async_save(prefix, sides):
+    writes, reads = sides
+    state = {"a": torch.arange(100.)}
+    dcp.async_save(state, no_dist=True, storage_writer=writes.dcp_writer(
+        prefix.uri + "x")).result()
+    loaded = {"a": torch.zeros(100)}
+    dcp.load(loaded, no_dist=True,
+             storage_reader=reads.dcp_reader(prefix.uri + "x"))
+    same(loaded, state)
+
+
 def test_streams_of_the_file_systems(prefix, sides):
     writes, reads = (side.files() for side in sides)
     path = prefix.uri + "odd name+é%20"
