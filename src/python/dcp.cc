@@ -14,8 +14,7 @@
 #include "checkpoint/engine/files.h"
 #include "python/dcp_read.h"
 #include "python/dcp_save.h"
-#include "python/raise.h"
-#include "python/wait.h"
+#include "python/run.h"
 
 namespace nb = nanobind;
 
@@ -23,18 +22,13 @@ namespace ckptfs::python {
 
 namespace {
 
-void Run(Engine& engine, Task<Result<void>> task) {
-  internal::EngineRuntime& runtime = engine.runtime();
-  ValueOrRaise(
-      Wait(runtime.strand(), runtime.Start<void>(std::move(task)), {}));
-}
-
 void Rename(Engine& engine, std::string from, std::string to) {
-  Run(engine, Files(engine.runtime()).Rename(std::move(from), std::move(to)));
+  Run<void>(engine,
+            Files(engine.runtime()).Rename(std::move(from), std::move(to)));
 }
 
 void MakeFolder(Engine& engine, std::string path) {
-  Run(engine, Files(engine.runtime()).MakeFolder(std::move(path)));
+  Run<void>(engine, Files(engine.runtime()).MakeFolder(std::move(path)));
 }
 
 bool KnowsDType(const std::string& name) {

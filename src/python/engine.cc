@@ -6,12 +6,10 @@
 #include <nanobind/stl/vector.h>
 
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -21,7 +19,9 @@
 #include "checkpoint/io/run_on.h"
 #include "checkpoint/torch_file/torch_file_writer.h"
 #include "python/archive.h"
+#include "python/named_records.h"
 #include "python/raise.h"
+#include "python/run.h"
 #include "python/stream_reader.h"
 #include "python/stream_writer.h"
 #include "python/wait.h"
@@ -78,13 +78,6 @@ WriteCondition ConditionOf(bool if_none_match, const std::string& if_match) {
   return condition;
 }
 
-template <typename T>
-T Run(Engine& engine, Task<Result<T>> task, std::stop_source stop = {}) {
-  internal::EngineRuntime& runtime = engine.runtime();
-  Future<T> future = runtime.Start<T>(std::move(task));
-  return ValueOrRaise(Wait(runtime.strand(), std::move(future), stop));
-}
-
 bool Exists(Engine& engine, std::string path) {
   return Run<bool>(engine, Files(engine.runtime()).Exists(std::move(path)));
 }
@@ -126,22 +119,8 @@ Task<Result<void>> SaveTask(internal::EngineRuntime& runtime, std::string path,
 void SaveRecords(Engine& engine, std::string path, const nb::list& records,
                  std::uint64_t alignment, bool if_none_match,
                  const std::string& if_match, const nb::object& progress) {
-  std::vector<NamedRecord> named;
-  for (const nb::handle item : records) {
-    const auto record = nb::cast<nb::tuple>(item);
-    std::span<const std::byte> bytes;
-    if (nb::isinstance<nb::bytes>(record[1])) {
-      const auto text = nb::cast<nb::bytes>(record[1]);
-      bytes = {static_cast<const std::byte*>(text.data()), text.size()};
-    } else {
-      bytes = {reinterpret_cast<const std::byte*>(
-                   nb::cast<std::uintptr_t>(record[1])),
-               nb::cast<std::size_t>(record[2])};
-    }
-    named.push_back({nb::cast<std::string>(record[0]), bytes});
-  }
   TorchFileWriter writer = ValueOrRaise(TorchFileWriter::PlanRecords(
-      std::move(named), nullptr, ZipArchiveName(path), alignment));
+      NamedRecords(records), nullptr, ZipArchiveName(path), alignment));
   std::stop_source stop;
   SaveOptions options;
   options.condition = ConditionOf(if_none_match, if_match);

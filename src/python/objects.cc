@@ -10,21 +10,13 @@
 #include <vector>
 
 #include "checkpoint/engine/objects.h"
-#include "python/raise.h"
-#include "python/wait.h"
+#include "python/run.h"
 
 namespace nb = nanobind;
 
 namespace ckptfs::python {
 
 namespace {
-
-template <typename T>
-T Run(Engine& engine, Task<Result<T>> task, std::stop_source stop = {}) {
-  internal::EngineRuntime& runtime = engine.runtime();
-  Future<T> future = runtime.Start<T>(std::move(task));
-  return ValueOrRaise(Wait(runtime.strand(), std::move(future), stop));
-}
 
 // S3 says that keys are UTF-8, and not every server checks it: one key that is
 // not must not hide the others of its folder.
