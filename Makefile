@@ -24,7 +24,7 @@ export CCACHE_NOHASHDIR := 1
 export CCACHE_BASEDIR := $(CURDIR)
 
 .PHONY: build demo test test-all bench bench-checkpoint install clean \
-        packages packages-test packages-all venv
+        packages packages-test packages-all venv peers
 
 build: packages
 	$(CMAKE) --preset release
@@ -33,18 +33,17 @@ build: packages
 demo: build packages-test venv
 	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) demo/run.py
 
-test: packages packages-test venv
+test: packages packages-test venv peers
 	$(PYTHON) tools/run_tests.py --cmake $(CMAKE) --jobs $(JOBS)
 
-test-all: packages packages-test packages-all venv
+test-all: packages packages-test packages-all venv peers
 	$(PYTHON) tools/run_tests.py --cmake $(CMAKE) --jobs $(JOBS) --all
 
 bench: build packages-test venv
 	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/run_s3server_speed.py
 	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/mount_bench.py
 
-bench-checkpoint: build packages-test venv
-	tools/make_peers.sh
+bench-checkpoint: build packages-test venv peers
 	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/checkpoint_bench.py
 
 install: build
@@ -62,3 +61,5 @@ packages-all:
 	tools/install_packages.sh all
 venv: packages-test
 	tools/make_venv.sh
+peers: venv
+	tools/make_peers.sh

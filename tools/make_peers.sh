@@ -1,6 +1,6 @@
 #!/bin/bash
-# Installs what the benchmarks compare with into build/peers, beside the virtual
-# environment and without its resolver, which would look for minutes.
+# Installs what tests and benchmarks compare with into build/peers, beside the
+# virtual environment and without its resolver, which would look for minutes.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

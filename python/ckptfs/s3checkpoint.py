@@ -129,6 +129,7 @@ class S3Reader(io.BufferedIOBase):
             return count
 
     def readinto1(self, buffer: Buffer, /) -> int:
+        """As `readinto`."""
         return self.readinto(buffer)
 
     def peek(self, size: int = 0, /) -> bytes:

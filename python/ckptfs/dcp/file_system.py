@@ -74,6 +74,7 @@ class S3FileSystem(FileSystemBase):
             yield stream
 
     def concat_path(self, path: Path, suffix: str) -> str:
+        """The path of what is below a folder."""
         text = text_of(path)
         return text + suffix if text.endswith("/") else f"{text}/{suffix}"
 
