@@ -2,9 +2,9 @@
 """Saves and loads by one library, timed, for package_bench.py.
 
     client.py ckptfs save s3://bucket/key --count 64 --tensor-kib 16384
-    client.py s3tc save,load s3://bucket/key --files 50 --count 1 ...
+    client.py s3tc,s3fs save,load s3://bucket/key --files 50 --count 1 ...
 
-Prints a line for each mode: the seconds, the CPU-seconds of this process, and
+Prints a line for each mode of each library: the seconds, the CPU-seconds of this process, and
 by how many MiB its peak memory exceeded the tensors and what there was after
 `import torch` (and lightning, where the library is a plugin of it).
 """
@@ -32,9 +32,28 @@ def check(state, options):
         raise RuntimeError(f"{options.uri} holds something else")
 
 
+def measure(kind, mode, uris, options):
+    kind.prepare()
+    state = (make_state(options.count, options.tensor_kib) if mode == "save"
+             else None)
+    meter = Meter()
+    program = kind(options.connections)
+    meter.start_clocks()
+    if mode == "save":
+        for uri in uris:
+            program.save(state, uri)
+        meter.print(0)
+        return
+    for uri in uris:
+        state = program.load(uri)
+    meter.print(options.count * options.tensor_kib * 1024)
+    check(state, options)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("program", choices=PROGRAMS)
+    parser.add_argument("programs", type=lambda text: text.split(","),
+                        help=", ".join(PROGRAMS))
     parser.add_argument("modes", type=lambda text: text.split(","))
     parser.add_argument("uri")
     parser.add_argument("--count", type=int, default=64)
@@ -42,25 +61,10 @@ def main():
     parser.add_argument("--files", type=int, default=1)
     parser.add_argument("--connections", type=int)
     options = parser.parse_args()
-    kind = PROGRAMS[options.program]
-    kind.prepare()
     uris = [f"{options.uri}-{i}.pt" for i in range(options.files)]
-    state_bytes = options.count * options.tensor_kib * 1024
-    for mode in options.modes:
-        state = (make_state(options.count, options.tensor_kib)
-                 if mode == "save" else None)
-        meter = Meter()
-        program = kind(options.connections)
-        meter.start_clocks()
-        if mode == "save":
-            for uri in uris:
-                program.save(state, uri)
-            meter.print(0)
-        else:
-            for uri in uris:
-                state = program.load(uri)
-            meter.print(state_bytes)
-            check(state, options)
+    for program in options.programs:
+        for mode in options.modes:
+            measure(PROGRAMS[program], mode, uris, options)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""A distributed checkpoint of two gloo ranks, saved and loaded by one library,
-for package_bench.py.
+"""A distributed checkpoint of two gloo ranks, saved and loaded by a library, for
+package_bench.py.
 
     dcp_client.py ckptfs save,load s3://bucket/folder --count 64 ...
 
@@ -55,11 +55,11 @@ def original_storage(mode, options):
 STORAGES = {"ckptfs": ckptfs_storage, "s3tc": original_storage}
 
 
-def measured(mode, options):
+def measured(program, mode, options):
     state = make_state(options, (lambda i: i) if mode == "save"
                        else (lambda i: -1))
     meter = Meter()
-    storage = STORAGES[options.program](mode, options)
+    storage = STORAGES[program](mode, options)
     dist.barrier()
     meter.start_clocks()
     if mode == "save":
@@ -76,15 +76,17 @@ def measured(mode, options):
 def rank_main(rank, store, options, answers):
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank,
                             world_size=RANKS)
-    for mode in options.modes:
-        answers.put((mode, measured(mode, options)))
-        dist.barrier()
+    for program in options.programs:
+        for mode in options.modes:
+            answers.put(((program, mode), measured(program, mode, options)))
+            dist.barrier()
     dist.destroy_process_group()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("program", choices=STORAGES)
+    parser.add_argument("programs", type=lambda text: text.split(","),
+                        help=", ".join(STORAGES))
     parser.add_argument("modes", type=lambda text: text.split(","))
     parser.add_argument("uri")
     parser.add_argument("--count", type=int, default=64)
@@ -96,11 +98,12 @@ def main():
         torch.multiprocessing.spawn(
             rank_main, args=(f"{folder}/store", options, answers),
             nprocs=RANKS)
-    of_mode = {mode: [] for mode in options.modes}
+    of_run = {(program, mode): [] for program in options.programs
+              for mode in options.modes}
     while not answers.empty():
-        mode, figures = answers.get()
-        of_mode[mode].append(figures)
-    for figures in of_mode.values():
+        run, figures = answers.get()
+        of_run[run].append(figures)
+    for figures in of_run.values():
         seconds, cpu, over = zip(*figures, strict=True)
         print(f"{max(seconds):.4f} {sum(cpu):.4f} {max(over):.1f}")
 

@@ -3,8 +3,8 @@
 on the same server in the same run.
 
     make bench-python                the whole table, about half an hour
-    package_bench.py --quick         tiny sizes and one round, to see that it
-                                     works; its figures say nothing
+    package_bench.py --quick         tiny sizes once, side by side, to see that
+                                     it works; its figures say nothing
     package_bench.py --only save     some rows, by prefix
     package_bench.py --json FILE     the figures for programs
 
@@ -96,11 +96,11 @@ class Bench:
         self.rows = []
         self.missed = []
 
-    def run(self, server, script, program, *arguments):
+    def run(self, server, script, programs, *arguments):
         """The lines of figures that the client prints."""
         # boto3 is of the virtual environment, with the botocore there.
-        paths = [PACKAGE] if program == "boto3" else [PACKAGE, PEERS]
-        command = [sys.executable, HERE / script, program, *arguments]
+        paths = [PACKAGE] if programs == "boto3" else [PACKAGE, PEERS]
+        command = [sys.executable, HERE / script, programs, *arguments]
         done = subprocess.run(
             list(map(str, command)), check=False, capture_output=True,
             text=True, timeout=900,
@@ -113,8 +113,8 @@ class Bench:
                 for line in done.stdout.splitlines()]
 
     def compare(self, title, script, shape, libraries, distance):
-        """Saves, then loads: in --quick in one process, all at once."""
-        names = [f"{title} {mode}".strip() for mode in ("save", "load")]
+        """Saves, then loads."""
+        names = [title + mode for mode in ("save", "load")]
         wanted = [name for name in names if self.wanted(name)]
         if not wanted:
             return
@@ -124,37 +124,81 @@ class Bench:
             if distance:
                 arguments += ["--connections",
                               self.connections(server, script, arguments)]
-            base = f"s3://{server.bucket}/run"
-            if self.options.quick:
-                with concurrent.futures.ThreadPoolExecutor(
-                        os.cpu_count()) as pool:
-                    lines = list(pool.map(lambda program: self.run(
-                        server, script, program, "save,load",
-                        f"{base}/{program}", *arguments), libraries))
-                for number, name in enumerate(names):
-                    self.report(name, shape, libraries, {
-                        program: line[number]
-                        for program, line in zip(libraries, lines,
-                                                 strict=True)})
-                return
             for name in wanted:
-                mode = name.rpartition(" ")[2]
-                if mode == "load":  # all load the same
-                    server.prefix("run/").clear()
-                    self.run(server, script, "s3tc", "save", f"{base}/same",
-                             *arguments)
-                samples = {program: [] for program in libraries}
-                for _ in range(self.options.rounds):
-                    for program, kept in samples.items():
-                        if mode == "save":
-                            server.prefix("run/").clear()
-                        kept += self.run(server, script, program, mode,
-                                         f"{base}/same", *arguments)
-                self.report(name, shape, libraries,
-                            {program: medians(kept)
-                             for program, kept in samples.items()})
+                self.report(name, shape, libraries, self.by_turns(
+                    server, script, name.rpartition(" ")[2], libraries,
+                    arguments))
         finally:
             server.stop()
+
+    def by_turns(self, server, script, mode, libraries, arguments):
+        uri = f"s3://{server.bucket}/run/same"
+        if mode == "load":  # all load the same
+            server.prefix("run/").clear()
+            self.run(server, script, "s3tc", "save", uri, *arguments)
+        samples = {program: [] for program in libraries}
+        for _ in range(self.options.rounds):
+            for program, kept in samples.items():
+                if mode == "save":
+                    # What is replaced would stay in the server's memory.
+                    server.prefix("run/").clear()
+                kept += self.run(server, script, program, mode, uri,
+                                 *arguments)
+        return {program: medians(kept) for program, kept in samples.items()}
+
+    def full(self):
+        for title, distance in (("", ()), ("far ", FAR)):
+            for kind, script, shape, libraries in (
+                    ("", "client.py", BIG, LIBRARIES),
+                    ("small ", "client.py", SMALL, LIBRARIES),
+                    ("dcp ", "dcp_client.py", BIG, BOTH)):
+                self.compare(title + kind, script, shape, libraries, distance)
+            self.stall(f"{title}stall", distance)
+
+    def quick(self):
+        """All once, in few processes, side by side."""
+        libraries = [name for name in LIBRARIES if name != "boto3"]
+        near, far = (servers.S3Server("--bench", *distance)
+                     for distance in ((), FAR))
+        runs = [
+            ("", QUICK_BIG, near, "client.py", libraries, []),
+            ("", QUICK_BIG, near, "client.py", ["boto3"], []),
+            ("dcp ", QUICK_BIG, near, "dcp_client.py", BOTH, []),
+            ("far small ", QUICK_SMALL, far, "client.py", BOTH,
+             ["--connections", 4])]
+
+        def lines_of(number, run):
+            _, shape, server, script, programs, more = run
+            return self.run(server, script, ",".join(programs), "save,load",
+                            f"s3://{server.bucket}/{number}",
+                            *shape.arguments, *more)
+
+        try:
+            with concurrent.futures.ThreadPoolExecutor(
+                    os.cpu_count()) as pool:
+                pending = [pool.submit(lines_of, *numbered)
+                           for numbered in enumerate(runs)]
+                stalls = pool.submit(
+                    self.run, near, "stall_client.py", ",".join(BOTH),
+                    f"s3://{near.bucket}/stall", "--count", 2,
+                    "--tensor-kib", 1024, "--saves", 2, "--every", 10)
+                answers = [future.result() for future in pending]
+        finally:
+            near.stop()
+            far.stop()
+        figures = {}
+        for (title, *_, programs, _), lines in zip(runs, answers,
+                                                   strict=True):
+            for number, program in enumerate(programs):
+                for mode, line in zip(("save", "load"), lines[2 * number:],
+                                      strict=False):
+                    figures.setdefault(title + mode, {})[program] = line
+        for name, of_program in figures.items():
+            shape = QUICK_SMALL if "small" in name else QUICK_BIG
+            self.report(name, shape, {program: LIBRARIES[program]
+                                      for program in of_program}, of_program)
+        for program, line in zip(BOTH, stalls.result(), strict=True):
+            self.report_stall("stall", program, line)
 
     def connections(self, server, script, arguments):
         self.run(server, script, "s3tc", "save,load",
@@ -193,27 +237,27 @@ class Bench:
     def stall(self, name, distance):
         if not self.wanted(name):
             return
-        arguments = (["--count", 2, "--tensor-kib", 1024, "--saves", 2,
-                      "--every", 10] if self.options.quick else [])
         server = servers.S3Server("--bench", *distance)
         try:
             samples = {program: [] for program in BOTH}
             for turn in range(self.options.rounds):
                 for program, kept in samples.items():
                     kept += self.run(server, "stall_client.py", program,
-                                     f"s3://{server.bucket}/{turn}/{program}",
-                                     *arguments)
+                                     f"s3://{server.bucket}/{turn}/{program}")
                     server.prefix(f"{turn}/").clear()
         finally:
             server.stop()
         for program, kept in samples.items():
-            longest, mean, of_save, memory = medians(kept)
-            print(f"{name:15} {program:17} longest {longest:.1f} ms, mean "
-                  f"{mean:.3f} ms a step, {of_save:.1f} ms a save, "
-                  f"{memory:.0f} MiB over", flush=True)
-            self.rows.append({
-                "row": name, "program": program, "longest_ms": longest,
-                "mean_ms": mean, "ms_a_save": of_save, "mib_over": memory})
+            self.report_stall(name, program, medians(kept))
+
+    def report_stall(self, name, program, figures):
+        longest, mean, of_save, memory = figures
+        print(f"{name:15} {program:17} longest {longest:.1f} ms, mean "
+              f"{mean:.3f} ms a step, {of_save:.1f} ms a save, "
+              f"{memory:.0f} MiB over", flush=True)
+        self.rows.append({
+            "row": name, "program": program, "longest_ms": longest,
+            "mean_ms": mean, "ms_a_save": of_save, "mib_over": memory})
 
     def wanted(self, name):
         only = self.options.only
@@ -228,26 +272,13 @@ def main():
                         help="beginnings of names of rows")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
-    big, small = BIG, SMALL
-    if options.quick:
-        options.rounds = 1
-        big, small = QUICK_BIG, QUICK_SMALL
     bench = Bench(options)
     print("row             program           seconds ratio        CPU-s/GiB "
           "ratio        MiB over")
-    for title, distance in (("", ()), ("far ", FAR)):
-        if options.quick and distance:
-            # One row shows that the far server and its settings work.
-            bench.compare("far small", "client.py", small, BOTH, distance)
-            break
-        for kind, script, shape, libraries in (
-                ("", "client.py", big, LIBRARIES),
-                ("small", "client.py", small, LIBRARIES),
-                ("dcp", "dcp_client.py", big, BOTH)):
-            if options.quick and kind == "small":
-                continue
-            bench.compare(title + kind, script, shape, libraries, distance)
-        bench.stall(f"{title}stall", distance)
+    if options.quick:
+        bench.quick()
+    else:
+        bench.full()
     if options.json:
         options.json.write_text(json.dumps(bench.rows, indent=1))
     if options.quick:

@@ -107,13 +107,15 @@ class S3fs(LightningProgram):
     """Lightning's own plugin, through fsspec."""
 
     def open(self, connections):
-        import fsspec.config
-        import s3fs  # noqa: F401
+        import fsspec
+        import s3fs
         from lightning.pytorch.plugins.io import TorchCheckpointIO
         settings = {"endpoint_url": self.endpoint}
         if connections is not None:
             settings["max_concurrency"] = connections
         fsspec.config.conf["s3"] = settings
+        if fsspec.get_filesystem_class("s3") is not s3fs.S3FileSystem:
+            raise RuntimeError("s3:// is not s3fs here")
         self.plugin = TorchCheckpointIO()
 
 

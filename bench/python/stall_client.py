@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A training loop that saves in the background by one library's plugin, for
+"""A training loop that saves in the background by a library's plugin, for
 package_bench.py.
 
     stall_client.py ckptfs s3://bucket/key --count 16 --saves 8 --every 50
@@ -60,21 +60,13 @@ class Loop:
         return time.perf_counter() - start
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("program", choices=PLUGINS)
-    parser.add_argument("uri")
-    parser.add_argument("--count", type=int, default=16)
-    parser.add_argument("--tensor-kib", type=int, default=16384)
-    parser.add_argument("--saves", type=int, default=8)
-    parser.add_argument("--every", type=int, default=200)
-    options = parser.parse_args()
+def measure(plugin_of, options):
     state = make_state(options.count, options.tensor_kib)
     loop = Loop()
     before = [loop.step() for _ in range(options.every)]
     usual = statistics.median(before[len(before) // 2:])
     meter = Meter()
-    plugin = PLUGINS[options.program](os.environ["AWS_ENDPOINT_URL"])
+    plugin = plugin_of(os.environ["AWS_ENDPOINT_URL"])
     delays = []
     for number in range(options.saves):
         uri = f"{options.uri}-{number}.ckpt"
@@ -85,6 +77,20 @@ def main():
     _, _, over = meter.figures(0)
     print(f"{max(delays):.3f} {sum(delays) / len(delays):.4f} "
           f"{sum(delays) / options.saves:.2f} {over:.1f}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("programs", type=lambda text: text.split(","),
+                        help=", ".join(PLUGINS))
+    parser.add_argument("uri")
+    parser.add_argument("--count", type=int, default=16)
+    parser.add_argument("--tensor-kib", type=int, default=16384)
+    parser.add_argument("--saves", type=int, default=8)
+    parser.add_argument("--every", type=int, default=200)
+    options = parser.parse_args()
+    for program in options.programs:
+        measure(PLUGINS[program], options)
 
 
 if __name__ == "__main__":
