@@ -8,6 +8,8 @@
 #   make bench     speed, CPU and memory against our own client without FUSE
 #   make bench-checkpoint
 #                  saves and loads of the library against s3torchconnector's
+#   make bench-python
+#                  the Python package against s3torchconnector, s3fs and boto3
 #   make install   program and library to PREFIX (default /usr/local), below
 #                  DESTDIR; libckptfs_torch too where libtorch is (make venv)
 #   make clean     removes what was built; keeps the virtual environment
@@ -23,8 +25,8 @@ JOBS ?= $(shell nproc)
 export CCACHE_NOHASHDIR := 1
 export CCACHE_BASEDIR := $(CURDIR)
 
-.PHONY: build demo test test-all bench bench-checkpoint install clean \
-        packages packages-test packages-all venv peers
+.PHONY: build demo test test-all bench bench-checkpoint bench-python install \
+        clean packages packages-test packages-all venv peers
 
 build: packages
 	$(CMAKE) --preset release
@@ -45,6 +47,9 @@ bench: build packages-test venv
 
 bench-checkpoint: build packages-test venv peers
 	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/checkpoint_bench.py
+
+bench-python: build packages-test venv peers
+	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/python/package_bench.py
 
 install: build
 	DESTDIR=$(DESTDIR) $(CMAKE) --install build/release --prefix $(PREFIX)

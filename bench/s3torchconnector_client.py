@@ -12,10 +12,6 @@ tensors.
 """
 import argparse
 import os
-import pathlib
-import re
-import resource
-import time
 
 import torch
 import torch.distributed.checkpoint as dcp
@@ -23,32 +19,9 @@ from s3torchconnector import S3Checkpoint, S3ClientConfig
 from s3torchconnector._s3client import S3Client
 from s3torchconnector.dcp import S3FileSystem, S3StorageReader, S3StorageWriter
 
+from meter import Meter
+
 REGION = "us-east-1"
-MIB = 1 << 20
-
-
-def status_mib(field):
-    status = pathlib.Path("/proc/self/status").read_text()
-    return int(re.search(rf"^{field}:\s+(\d+) kB", status, re.M)[1]) / 1024
-
-
-def cpu_seconds():
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-class Meter:
-    def __init__(self):
-        pathlib.Path("/proc/self/clear_refs").write_text("5")
-        self.base = status_mib("VmRSS")
-        self.cpu = cpu_seconds()
-        self.start = time.monotonic()
-
-    def print(self, tensor_bytes):
-        seconds = time.monotonic() - self.start
-        cpu = cpu_seconds() - self.cpu
-        over = status_mib("VmHWM") - self.base - tensor_bytes / MIB
-        print(f"{seconds:.4f} {cpu:.4f} {over:.1f}", flush=True)
 
 
 def make_state(count, tensor_kib):

@@ -20,6 +20,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 import ckptfs
 
 from ._background import AsyncSaveError, Background, Job
+from ._copy_memory import CopyMemory
 from ._engines import engine_for
 from ._saved_state import SavedState
 from .config import S3ClientConfig
@@ -200,6 +201,8 @@ class S3AsyncLightningCheckpoint(S3LightningCheckpoint):
     takes its turn behind the saves before it, and is not done if one of them
     failed. A load, or a removal, of a path that is being saved waits for it.
 
+    The memory of the copies is kept for the next saves, until teardown.
+
     A failure is raised, once, as an AsyncSaveError that names the path, by the
     next save, load or removal, or by teardown; the call that raises it does
     nothing else (teardown does all). Without teardown the program waits for
@@ -225,7 +228,11 @@ class S3AsyncLightningCheckpoint(S3LightningCheckpoint):
             raise ValueError(
                 f"max_pending must be at least 1, not {max_pending}")
         self.max_pending = max_pending
-        self._background_work = Background(max_pending)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._background_work = Background(self.max_pending)
+        self._memory = CopyMemory(self.max_pending)
 
     @staticmethod
     def _name(path: Path) -> str:
@@ -235,18 +242,18 @@ class S3AsyncLightningCheckpoint(S3LightningCheckpoint):
 
     def _background(self) -> Background:
         if not self._background_work.of_this_process():
-            self._background_work = Background(self.max_pending)
+            self._begin()
         return self._background_work
 
     def __getstate__(self) -> dict[str, Any]:
         # A copy in another process (a spawned rank) begins with nothing to do.
         state = self.__dict__.copy()
-        del state["_background_work"]
+        del state["_background_work"], state["_memory"]
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._background_work = Background(self.max_pending)
+        self._begin()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Path,
                         storage_options: Any | None = None) -> None:
@@ -265,8 +272,8 @@ class S3AsyncLightningCheckpoint(S3LightningCheckpoint):
         try:
             background.raise_failures()
             write = functools.partial(
-                SavedState(checkpoint).write, target, self.region,
-                self.endpoint, self.s3client_config)
+                SavedState(checkpoint, self._memory).write, target,
+                self.region, self.endpoint, self.s3client_config)
             background.add(Job(target, True, write))
         except BaseException:
             background.give_room_back()
@@ -316,6 +323,7 @@ class S3AsyncLightningCheckpoint(S3LightningCheckpoint):
         """
         background = self._background()
         background.wait()
+        self._memory.clear()
         super().teardown()
         background.raise_failures()
 

@@ -10,6 +10,7 @@ import ckptfs
 import pytest
 import torch
 from ckptfs._background import Job
+from ckptfs._copy_memory import CopyMemory
 from ckptfs._saved_state import SavedState
 from ckptfs.lightning import AsyncSaveError, S3AsyncLightningCheckpoint
 from support.programs import wait_until
@@ -101,7 +102,7 @@ def test_a_torch_that_writes_otherwise(bucket, plugin, monkeypatch):
     monkeypatch.delattr(torch.serialization, "_save")
     buffered = SavedState
     monkeypatch.setattr(torch, "save", lambda obj, file: pickle.dump(obj, file))
-    buffered({"a": 1}).write(bucket.uri + "x", None, None, None)
+    buffered({"a": 1}, CopyMemory(1)).write(bucket.uri + "x", None, None, None)
     assert pickle.loads(bucket.read("x")) == {"a": 1}
 
 
@@ -308,6 +309,57 @@ def test_a_program_that_ends_tells_what_failed(bucket, s3server):
     refuse(s3server)
     done = _run(bucket.uri + "x.ckpt")
     assert "x.ckpt" in done.stderr and "AccessDenied" in done.stderr
+
+
+BIG = 1 << 18  # floats: 1 MiB
+
+
+def _storages(*values):
+    return [torch.full((BIG,), float(value)).untyped_storage()
+            for value in values]
+
+
+def test_copies_are_made_in_the_memory_of_older_ones():
+    memory = CopyMemory(2)
+    old = [memory.copy(storage) for storage in _storages(1, 2)]
+    places = {storage.data_ptr() for storage in old}
+    memory.give_back(old)
+    sources = _storages(3, 4, 5)
+    new = [memory.copy(storage) for storage in sources]
+    assert {storage.data_ptr() for storage in new[:2]} == places
+    assert new[2].data_ptr() not in places
+    assert [bytes(storage) for storage in new] == [
+        bytes(storage) for storage in sources]
+
+
+def test_unused_memory_is_of_the_state_that_came_last():
+    memory = CopyMemory(2)
+    states = [_storages(i, i) for i in range(3)]
+    for state in states:
+        memory.give_back(state)
+    assert [len(kept) for kept in memory._unused.values()] == [4]
+    memory.give_back([torch.zeros(2 * BIG).untyped_storage(),
+                      torch.zeros(1).untyped_storage()])
+    assert {size: len(kept) for size, kept in memory._unused.items()} == {
+        8 * BIG: 1}
+    memory.clear()
+    assert not memory._unused
+
+
+def test_saves_that_share_their_memory_do_not_mix(bucket):
+    plugin = S3AsyncLightningCheckpoint(max_pending=2)
+    state = {name: torch.zeros(BIG) for name in "abc"}
+    for i in range(6):
+        for number, name in enumerate(state):
+            state[name].fill_(10 * i + number)
+        plugin.save_checkpoint(state, f"{bucket.uri}{i}.ckpt")
+    background_copies = plugin._memory
+    plugin.teardown()
+    assert not background_copies._unused
+    for i in range(6):
+        loaded = ckptfs.load(f"{bucket.uri}{i}.ckpt")
+        assert [tensor.unique().tolist() for tensor in loaded.values()] == [
+            [10 * i], [10 * i + 1], [10 * i + 2]]
 
 
 def test_the_copy_of_a_state_goes_with_its_save(bucket, plugin):

@@ -15,8 +15,11 @@ std::string Variable(const char* name) {
 }  // namespace
 
 bool IsCredentialText(std::string_view text) {
+  // A blank at an end comes from a file or a paste; within a secret, stores
+  // other than AWS allow it.
   return std::all_of(text.begin(), text.end(),
-                     [](char c) { return c > ' ' && c <= '~'; });
+                     [](char c) { return c >= ' ' && c <= '~'; }) &&
+         !text.starts_with(' ') && !text.ends_with(' ');
 }
 
 Result<std::unique_ptr<CredentialsProvider>> CredentialsFromEnvironment() {
@@ -40,7 +43,7 @@ Result<std::unique_ptr<CredentialsProvider>> CredentialsFromEnvironment() {
     if (!IsCredentialText(*value)) {
       return Fail(
           ErrorCode::kInvalidArgument,
-          std::string(name) + " holds blanks or characters that no key has");
+          std::string(name) + " has a blank at an end, or characters that no key has");
     }
   }
   return std::make_unique<StaticCredentials>(std::move(c));

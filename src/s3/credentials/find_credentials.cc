@@ -32,7 +32,7 @@ Result<FoundCredentials> FromOptions(const S3StoreOptions& options) {
   for (const auto& [name, value] : given) {
     if (!IsCredentialText(*value)) {
       return Invalid(std::string(name) +
-                     " holds blanks or characters that no key has");
+                     " has a blank at an end, or characters that no key has");
     }
   }
   FoundCredentials out;
