@@ -19,7 +19,8 @@ struct Credentials {
   std::string session_token;  // empty for long-lived keys
 };
 
-// Visible ASCII, no blanks: what can travel in the headers of a request.
+// Printable ASCII, no blank at an end: what can travel in the headers of a
+// request.
 bool IsCredentialText(std::string_view text);
 
 // Thread-safe; Get never blocks. Null: requests are not signed.

@@ -41,9 +41,9 @@ Result<std::unique_ptr<CredentialsProvider>> CredentialsFromEnvironment() {
       {"AWS_SESSION_TOKEN", &c.session_token}};
   for (const auto& [name, value] : given) {
     if (!IsCredentialText(*value)) {
-      return Fail(
-          ErrorCode::kInvalidArgument,
-          std::string(name) + " has a blank at an end, or characters that no key has");
+      return Fail(ErrorCode::kInvalidArgument,
+                  std::string(name) +
+                      " has a blank at an end, or characters that no key has");
     }
   }
   return std::make_unique<StaticCredentials>(std::move(c));

@@ -118,11 +118,12 @@ Result<ProfileProperties> PropertiesIn(ProfileFileKind kind,
 Result<void> CheckKeyText(const ProfileProperty& property,
                           const std::string& name, const std::string& path) {
   if (!property.value.empty() && IsCredentialText(property.value)) return {};
-  return Fail(ErrorCode::kInvalidArgument,
-              At(path, property.line) + ": " + name +
-                  (property.value.empty()
-                       ? " is empty"
-                       : " holds blanks or characters that no key has"));
+  return Fail(
+      ErrorCode::kInvalidArgument,
+      At(path, property.line) + ": " + name +
+          (property.value.empty()
+               ? " is empty"
+               : " has a blank at an end, or characters that no key has"));
 }
 
 Result<Credentials> KeysIn(const Profile& profile,
