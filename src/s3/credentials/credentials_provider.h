@@ -19,9 +19,15 @@ struct Credentials {
   std::string session_token;  // empty for long-lived keys
 };
 
-// Printable ASCII, no blank at an end: what can travel in the headers of a
-// request.
+// Visible ASCII, no blanks: what can travel in the headers of a request, as key
+// ids and session tokens do.
 bool IsCredentialText(std::string_view text);
+// Printable ASCII without a blank at an end, which comes from a paste. Within a
+// secret, which never travels, stores other than AWS allow blanks.
+bool IsSecretText(std::string_view text);
+// What is said, behind its name, of one that is neither.
+inline constexpr char kNotCredentialText[] =
+    " has a blank where none can be, or characters that no key has";
 
 // Thread-safe; Get never blocks. Null: requests are not signed.
 class CredentialsProvider {

@@ -15,8 +15,11 @@ std::string Variable(const char* name) {
 }  // namespace
 
 bool IsCredentialText(std::string_view text) {
-  // A blank at an end comes from a file or a paste; within a secret, stores
-  // other than AWS allow it.
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return c > ' ' && c <= '~'; });
+}
+
+bool IsSecretText(std::string_view text) {
   return std::all_of(text.begin(), text.end(),
                      [](char c) { return c >= ' ' && c <= '~'; }) &&
          !text.starts_with(' ') && !text.ends_with(' ');
@@ -40,10 +43,11 @@ Result<std::unique_ptr<CredentialsProvider>> CredentialsFromEnvironment() {
       {"AWS_SECRET_ACCESS_KEY", &c.secret_access_key},
       {"AWS_SESSION_TOKEN", &c.session_token}};
   for (const auto& [name, value] : given) {
-    if (!IsCredentialText(*value)) {
+    const bool good = value == &c.secret_access_key ? IsSecretText(*value)
+                                                    : IsCredentialText(*value);
+    if (!good) {
       return Fail(ErrorCode::kInvalidArgument,
-                  std::string(name) +
-                      " has a blank at an end, or characters that no key has");
+                  std::string(name) + kNotCredentialText);
     }
   }
   return std::make_unique<StaticCredentials>(std::move(c));

@@ -30,10 +30,10 @@ Result<FoundCredentials> FromOptions(const S3StoreOptions& options) {
       {"secret_access_key", &options.secret_access_key},
       {"session_token", &options.session_token}};
   for (const auto& [name, value] : given) {
-    if (!IsCredentialText(*value)) {
-      return Invalid(std::string(name) +
-                     " has a blank at an end, or characters that no key has");
-    }
+    const bool good = value == &options.secret_access_key
+                          ? IsSecretText(*value)
+                          : IsCredentialText(*value);
+    if (!good) return Invalid(std::string(name) + kNotCredentialText);
   }
   FoundCredentials out;
   out.provider = std::make_unique<StaticCredentials>(Credentials{

@@ -117,13 +117,13 @@ Result<ProfileProperties> PropertiesIn(ProfileFileKind kind,
 
 Result<void> CheckKeyText(const ProfileProperty& property,
                           const std::string& name, const std::string& path) {
-  if (!property.value.empty() && IsCredentialText(property.value)) return {};
-  return Fail(
-      ErrorCode::kInvalidArgument,
-      At(path, property.line) + ": " + name +
-          (property.value.empty()
-               ? " is empty"
-               : " has a blank at an end, or characters that no key has"));
+  const bool good = name == "aws_secret_access_key"
+                        ? IsSecretText(property.value)
+                        : IsCredentialText(property.value);
+  if (!property.value.empty() && good) return {};
+  return Fail(ErrorCode::kInvalidArgument,
+              At(path, property.line) + ": " + name +
+                  (property.value.empty() ? " is empty" : kNotCredentialText));
 }
 
 Result<Credentials> KeysIn(const Profile& profile,

@@ -177,6 +177,11 @@ TEST_F(FindingCredentials, TheCredentialsFileCountsOverTheOther) {
   EXPECT_EQ(Code(Named("p")), ErrorCode::kInvalidArgument);  // the token
   Write("config", std::string("[profile p]\nregion=c\n") + kKeys);
   EXPECT_EQ(Found(Named("p")), "AK/SECRET/ c");
+  // A secret never travels.
+  Write("config",
+        "[profile p]\naws_access_key_id=A\n"
+        "aws_secret_access_key = with blanks\n");
+  EXPECT_EQ(Found(Named("p")), "A/with blanks/ ");
 }
 
 TEST_F(FindingCredentials, KeysFromElsewhereAreRefusedByName) {
@@ -210,7 +215,7 @@ TEST_F(FindingCredentials, WhatIsMissingOrWrongIsNamedWithoutSecrets) {
       {"[p]\naws_access_key_id = AK\n", "aws_secret_access_key"},
       {"[p]\naws_secret_access_key = SECRET\n", "aws_access_key_id"},
       {"[p]\nregion = x\n", "aws_access_key_id"},
-      {"[p]\naws_access_key_id = A\naws_secret_access_key = SEC RET\n",
+      {"[p]\naws_access_key_id = A\naws_secret_access_key = SEC\tRET\n",
        ".aws/credentials:3"},
       {"[p]\naws_access_key_id = A\naws_secret_access_key =\n",
        ".aws/credentials:3"},
