@@ -379,7 +379,7 @@ DDP = """
         assert again.own == {"step": 2}, again.own
         assert second.global_step == 3
         # In one call: the other rank writes to the same pipe.
-        os.write(1, f"rank {second.global_rank} done\n".encode())
+        os.write(1, f"rank {second.global_rank} done\\n".encode())
 """
 
 
