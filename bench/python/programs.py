@@ -49,14 +49,14 @@ def ckptfs_config(connections):
 class Ckptfs(Program):
     def open(self, connections):
         import ckptfs
-        self.library = ckptfs
+        self.package = ckptfs
         self.config = ckptfs_config(connections)
 
     def save(self, state, uri):
-        self.library.save(state, uri, region=REGION, config=self.config)
+        self.package.save(state, uri, region=REGION, config=self.config)
 
     def load(self, uri):
-        return self.library.load(uri, region=REGION, config=self.config)
+        return self.package.load(uri, region=REGION, config=self.config)
 
 
 class StreamProgram(Program):

@@ -15,8 +15,7 @@
 #include <vector>
 
 #include "checkpoint/engine/files.h"
-#include "checkpoint/engine/save_file.h"
-#include "checkpoint/io/run_on.h"
+#include "checkpoint/torch_file/save_planned_file.h"
 #include "checkpoint/torch_file/torch_file_writer.h"
 #include "python/archive.h"
 #include "python/named_records.h"
@@ -101,19 +100,6 @@ nb::bytes Read(Engine& engine, std::string path) {
   return nb::bytes(bytes.data(), bytes.size());
 }
 
-Task<Result<void>> SaveTask(internal::EngineRuntime& runtime, std::string path,
-                            TorchFileWriter writer, SaveOptions options) {
-  const std::uint64_t size = writer.file_bytes();
-  WriteParts write_parts = [&runtime, writer = std::move(writer)](
-                               ByteSink& sink, std::stop_token stop) mutable {
-    return writer.WriteTo(sink, runtime.pool(), std::move(stop));
-  };
-  Result<void> saved =
-      co_await SaveFile(runtime, std::move(path), size, std::move(write_parts),
-                        std::move(options));
-  co_return saved;
-}
-
 // The bytes are those of Python objects, which the caller holds until this
 // returns; and it returns when nothing reads them any more.
 void SaveRecords(Engine& engine, std::string path, const nb::list& records,
@@ -135,7 +121,7 @@ void SaveRecords(Engine& engine, std::string path, const nb::list& records,
     tick = [&] { progress(arrived->load(), size); };
   }
   internal::EngineRuntime& runtime = engine.runtime();
-  Future<void> saving = runtime.Start<void>(SaveTask(
+  Future<void> saving = runtime.Start<void>(SavePlannedFile(
       runtime, std::move(path), std::move(writer), std::move(options)));
   ValueOrRaise(Wait(runtime.strand(), std::move(saving), stop, tick));
   if (!progress.is_none()) progress(size, size);

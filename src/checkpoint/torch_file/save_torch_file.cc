@@ -4,12 +4,26 @@
 #include <memory>
 #include <utility>
 
-#include "checkpoint/engine/files.h"
 #include "checkpoint/engine/save_file.h"
 #include "checkpoint/io/run_on.h"
+#include "checkpoint/torch_file/save_planned_file.h"
 #include "checkpoint/torch_file/torch_file_writer.h"
 
 namespace ckptfs {
+
+Task<Result<void>> SavePlannedFile(internal::EngineRuntime& runtime,
+                                   std::string path, TorchFileWriter writer,
+                                   SaveOptions options) {
+  const std::uint64_t size = writer.file_bytes();
+  WriteParts write_parts = [&runtime, writer = std::move(writer)](
+                               ByteSink& sink, std::stop_token stop) mutable {
+    return writer.WriteTo(sink, runtime.pool(), std::move(stop));
+  };
+  Result<void> saved =
+      co_await SaveFile(runtime, std::move(path), size, std::move(write_parts),
+                        std::move(options));
+  co_return saved;
+}
 
 namespace {
 
@@ -22,14 +36,8 @@ Task<Result<void>> SaveTask(internal::EngineRuntime& runtime, Value value,
       });
   Result<TorchFileWriter> writer = co_await std::move(planning);
   if (!writer) co_return Fail(writer.error().WithContext("save " + path));
-  const std::uint64_t size = writer->file_bytes();
-  WriteParts write_parts = [&runtime, writer = *std::move(writer)](
-                               ByteSink& sink, std::stop_token stop) mutable {
-    return writer.WriteTo(sink, runtime.pool(), std::move(stop));
-  };
-  Result<void> saved =
-      co_await SaveFile(runtime, std::move(path), size, std::move(write_parts),
-                        std::move(options));
+  Result<void> saved = co_await SavePlannedFile(
+      runtime, std::move(path), *std::move(writer), std::move(options));
   co_return saved;
 }
 
