@@ -18,6 +18,9 @@ collect_ignore_glob = ([] if list(PACKAGE.glob("ckptfs/_core*.so"))
 
 
 def pytest_configure(config):
+    # Ignored in what a shell has started in the background, and Ctrl-C is
+    # tested here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "slow: builds the wheel, minutes")
 
 
