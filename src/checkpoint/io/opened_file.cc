@@ -24,6 +24,20 @@ void CopyToFront(std::string_view bytes, Destination& destination) {
   destination.segments = std::move(rest);
 }
 
+// Likewise to their end.
+void CopyToBack(std::string_view bytes, Destination& destination) {
+  std::vector<std::span<std::byte>>& segments = destination.segments;
+  while (!bytes.empty()) {
+    std::span<std::byte>& segment = segments.back();
+    const std::size_t n = std::min(bytes.size(), segment.size());
+    std::memcpy(segment.data() + segment.size() - n,
+                bytes.data() + bytes.size() - n, n);
+    bytes.remove_suffix(n);
+    segment = segment.first(segment.size() - n);
+    if (segment.empty()) segments.pop_back();
+  }
+}
+
 }  // namespace
 
 Task<Result<OpenedFile>> OpenedFile::Open(std::unique_ptr<ByteSource> source,
@@ -38,6 +52,17 @@ Task<Result<OpenedFile>> OpenedFile::Open(std::unique_ptr<ByteSource> source,
   co_return OpenedFile(std::move(source), *size, std::move(*head));
 }
 
+Task<Result<std::string_view>> OpenedFile::FetchTail(std::uint64_t bytes,
+                                                     std::stop_token stop) {
+  bytes = std::min(bytes, size_);
+  if (size_ == head_.size()) co_return head().substr(size_ - bytes);
+  Result<std::string> tail =
+      co_await Bytes(size_ - bytes, bytes, std::move(stop));
+  CKPTFS_CO_RETURN_IF_ERROR(tail);
+  tail_ = *std::move(tail);
+  co_return std::string_view(tail_);
+}
+
 Task<Result<void>> OpenedFile::Read(std::uint64_t offset,
                                     Destination destination,
                                     std::stop_token stop) {
@@ -46,7 +71,15 @@ Task<Result<void>> OpenedFile::Read(std::uint64_t offset,
     CopyToFront(have, destination);
     offset += have.size();
   }
-  if (destination.segments.empty()) co_return Result<void>();
+  const std::uint64_t tail_begin = size_ - tail_.size();
+  const std::uint64_t end = offset + destination.size();
+  // What reaches beyond the file is for the source to refuse.
+  if (end > tail_begin && end <= size_) {
+    const std::uint64_t begin = std::max(offset, tail_begin);
+    CopyToBack(std::string_view(tail_).substr(begin - tail_begin, end - begin),
+               destination);
+  }
+  if (destination.size() == 0) co_return Result<void>();
   Result<void> read =
       co_await source_->Read(offset, std::move(destination), std::move(stop));
   co_return read;

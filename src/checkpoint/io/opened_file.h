@@ -1,5 +1,6 @@
-// OpenedFile: a source that is open, with its first bytes: enough to tell the
-// format, and often all that a reader needs of it.
+// OpenedFile: a source that is open, with its first and, where a format keeps
+// its directory there, its last bytes: enough to tell the format, and of a
+// small file all that a reader needs.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +16,9 @@ namespace ckptfs {
 // On the executor of the source, which it owns.
 class OpenedFile {
  public:
-  // Holds the headers of most files; costs little more than the round trip.
-  static constexpr std::uint64_t kHeadBytes = 1ull << 20;
+  // Holds the headers of most files, and the whole of one with a MiB of
+  // tensors; costs little more than the round trip.
+  static constexpr std::uint64_t kHeadBytes = (1ull << 20) + (64ull << 10);
 
   // One request, for the first `head_bytes`. Errors: those of
   // ByteSource::Open.
@@ -29,7 +31,14 @@ class OpenedFile {
   // The first bytes of the file, or all of it.
   std::string_view head() const { return head_; }
 
-  // As ByteSource::Read, but that what the head has is copied from it.
+  // The last `bytes` of the file, or all of it. One request, none if the head
+  // has them; they are kept, so that no later read fetches them again. At most
+  // once. Valid until this moves or ends.
+  Task<Result<std::string_view>> FetchTail(std::uint64_t bytes,
+                                           std::stop_token stop);
+
+  // As ByteSource::Read, but that what the head or the tail has is copied from
+  // there.
   Task<Result<void>> Read(std::uint64_t offset, Destination destination,
                           std::stop_token stop);
   // Likewise. REQUIRES: the range lies inside the file, and `bytes` is what the
@@ -45,6 +54,7 @@ class OpenedFile {
   std::unique_ptr<ByteSource> source_;
   std::uint64_t size_ = 0;
   std::string head_;
+  std::string tail_;  // empty until FetchTail, and where the head is all
 };
 
 }  // namespace ckptfs

@@ -32,7 +32,8 @@ struct TorchFileReadOptions {
   std::uint64_t max_pickle_bytes = 1ull << 30;
   // Lists the globals of the pickle besides: globals().
   bool scan_globals = false;
-  // What is fetched first and last, needed or not. At least 4 KiB.
+  // What is fetched first and last, needed or not. At least 4 KiB. Storages in
+  // there are not fetched again.
   std::uint64_t head_bytes = OpenedFile::kHeadBytes;
   std::uint64_t tail_bytes = ZipReader::kTailBytes;
 };
@@ -41,8 +42,8 @@ struct TorchFileReadOptions {
 class TorchFileReader {
  public:
   // Finds records and values. Two requests for a file whose pickle lies within
-  // the first MiB and whose directory lies within the last 256 KiB; one if the
-  // whole file is no longer than 1 MiB. `pool` parses.
+  // the head and whose directory lies within the tail; one if the whole file is
+  // no longer than the head. `pool` parses.
   // kInvalidArgument: damaged, hostile, or not such a file, with record and
   // offset. kUnsupported, by name: the format of torch before 1.6, tar files,
   // big-endian files.

@@ -193,7 +193,7 @@ Task<Result<void>> RecordReader::ReadDeflated(
   Result<std::uint64_t> payload = co_await zip_.PayloadOffset(entry, stop);
   CKPTFS_CO_RETURN_IF_ERROR(payload);
   Result<std::string> stored =
-      co_await zip_.Bytes(*payload, entry.stored_bytes, stop);
+      co_await zip_.file().Bytes(*payload, entry.stored_bytes, stop);
   CKPTFS_CO_RETURN_IF_ERROR(stored);
   Future<void> inflating = RunOn<void>(
       pool,

@@ -25,22 +25,15 @@ Task<Result<std::unique_ptr<ZipReader>>> ZipReader::Open(
 
 Task<Result<void>> ZipReader::FindRecords(std::stop_token stop,
                                           std::uint64_t tail_bytes) {
-  const std::uint64_t size = file_.size();
-  if (size > file_.head().size()) {
-    const std::uint64_t bytes = std::min(tail_bytes, size);
-    Result<std::string> tail = co_await file_.Bytes(size - bytes, bytes, stop);
-    CKPTFS_CO_RETURN_IF_ERROR(tail);
-    tail_ = *std::move(tail);
-  }
-  const std::string_view end =
-      tail_.empty() ? file_.head() : std::string_view(tail_);
-  const std::string_view last =
-      end.substr(end.size() - std::min<std::uint64_t>(end.size(), kMaxZipTail));
-  const Result<ZipTail> tail = ParseZipTail(BytesOf(last), size);
+  Result<std::string_view> end = co_await file_.FetchTail(tail_bytes, stop);
+  CKPTFS_CO_RETURN_IF_ERROR(end);
+  const std::string_view last = end->substr(
+      end->size() - std::min<std::uint64_t>(end->size(), kMaxZipTail));
+  const Result<ZipTail> tail = ParseZipTail(BytesOf(last), file_.size());
   CKPTFS_CO_RETURN_IF_ERROR(tail);
   directory_offset_ = tail->directory_offset;
   Result<std::string> directory =
-      co_await Bytes(tail->directory_offset, tail->directory_bytes, stop);
+      co_await file_.Bytes(tail->directory_offset, tail->directory_bytes, stop);
   CKPTFS_CO_RETURN_IF_ERROR(directory);
   Result<std::vector<ZipEntry>> entries =
       ParseZipDirectory(BytesOf(*directory), *tail);
@@ -68,25 +61,13 @@ std::uint64_t ZipReader::RoomEnd(const ZipEntry& entry) const {
   return next == entries_.end() ? directory_offset_ : next->header_offset;
 }
 
-Task<Result<std::string>> ZipReader::Bytes(std::uint64_t offset,
-                                           std::uint64_t bytes,
-                                           std::stop_token stop) {
-  const std::uint64_t tail_begin = file_.size() - tail_.size();
-  if (offset >= tail_begin && offset + bytes > file_.head().size()) {
-    co_return tail_.substr(offset - tail_begin, bytes);
-  }
-  Result<std::string> read =
-      co_await file_.Bytes(offset, bytes, std::move(stop));
-  co_return read;
-}
-
 Task<Result<std::uint64_t>> ZipReader::PayloadOffset(ZipEntry entry,
                                                      std::stop_token stop) {
   const std::uint64_t limit = RoomEnd(entry);
   const std::uint64_t wanted = kLocalHeaderBytes + entry.name.size();
   const std::uint64_t bytes = std::min(wanted, limit - entry.header_offset);
   Result<std::string> header =
-      co_await Bytes(entry.header_offset, bytes, std::move(stop));
+      co_await file_.Bytes(entry.header_offset, bytes, std::move(stop));
   CKPTFS_CO_RETURN_IF_ERROR(header);
   co_return ZipPayloadOffset(entry, BytesOf(*header), limit);
 }
@@ -96,7 +77,7 @@ Task<Result<std::string>> ZipReader::ReadWhole(ZipEntry entry,
   Result<std::uint64_t> offset = co_await PayloadOffset(entry, stop);
   CKPTFS_CO_RETURN_IF_ERROR(offset);
   Result<std::string> stored =
-      co_await Bytes(*offset, entry.stored_bytes, stop);
+      co_await file_.Bytes(*offset, entry.stored_bytes, stop);
   if (!stored || !entry.deflated) co_return stored;
   co_return InflateZipRecord(entry, BytesOf(*stored));
 }

@@ -48,9 +48,6 @@ class ZipReader {
                                             std::stop_token stop);
   // All bytes of a record, decompressed; for what fits into memory.
   Task<Result<std::string>> ReadWhole(ZipEntry entry, std::stop_token stop);
-  // From what is in memory already, or from the source.
-  Task<Result<std::string>> Bytes(std::uint64_t offset, std::uint64_t bytes,
-                                  std::stop_token stop);
 
  private:
   explicit ZipReader(OpenedFile file) : file_(std::move(file)) {}
@@ -58,7 +55,6 @@ class ZipReader {
                                  std::uint64_t tail_bytes);
 
   OpenedFile file_;
-  std::string tail_;  // the last bytes of a file beyond the head
   std::uint64_t directory_offset_ = 0;
   std::vector<ZipEntry> entries_;
   // Ordered: of a hash, a file could choose the collisions.

@@ -4,13 +4,14 @@
 #include <ckptfs/checkpoint/safetensors.h>
 #include <ckptfs/checkpoint/torch_file.h>
 
+#include "checkpoint/io/opened_file.h"
 #include "unit/checkpoint/engine_fixture.h"
 #include "unit/checkpoint/fixture_file.h"
 
 namespace ckptfs {
 namespace {
 
-constexpr std::uint64_t kHead = 1 << 20;
+constexpr std::uint64_t kHead = OpenedFile::kHeadBytes;
 constexpr std::uint64_t kTail = 256 << 10;
 
 class InspectFiles : public EngineTest {

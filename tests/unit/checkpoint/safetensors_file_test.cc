@@ -8,13 +8,14 @@
 #include <stop_token>
 #include <thread>
 
+#include "checkpoint/io/opened_file.h"
 #include "unit/checkpoint/engine_fixture.h"
 
 namespace ckptfs {
 namespace {
 
 constexpr char kPath[] = "s3://bucket/run/model.safetensors";
-constexpr std::uint64_t kHead = 1 << 20;
+constexpr std::uint64_t kHead = OpenedFile::kHeadBytes;
 
 class SafetensorsFiles : public EngineTest {
  protected:

@@ -9,6 +9,8 @@
 #include <stop_token>
 #include <thread>
 
+#include "checkpoint/io/opened_file.h"
+#include "checkpoint/zip/zip_reader.h"
 #include "unit/checkpoint/engine_fixture.h"
 
 namespace ckptfs {
@@ -93,7 +95,25 @@ TEST_F(TorchFileLoad, AFilterFetchesOnlyWhatIsWanted) {
   EXPECT_TRUE(left_out.storage->memory.empty());
   EXPECT_TRUE(Loaded(*loaded, "shared.first").storage->memory.empty());
   // Head, tail, the two tensors.
-  EXPECT_LT(Fetched(before), (1 << 20) + (256 << 10) + 32'000u);
+  EXPECT_LT(Fetched(before),
+            OpenedFile::kHeadBytes + ZipReader::kTailBytes + 32'000);
+}
+
+TEST_F(TorchFileLoad, SmallFilesNeedFewRequests) {
+  const auto requests = [&](std::int64_t floats) {
+    const TensorView saved = NewTensor({floats}, 7);
+    Save(State({{"w", saved}}));
+    const std::size_t before = store->log().size();
+    const Result<Value> loaded = LoadTorchFile(engine, kPath).Get();
+    EXPECT_TRUE(loaded) << loaded.error().ToString();
+    EXPECT_TRUE(loaded && BytesOf(Loaded(*loaded, "w")) == BytesOf(saved));
+    return store->log().size() - before;
+  };
+  // A MiB of tensors comes with the head; a little more, with the tail.
+  EXPECT_EQ(requests((1 << 20) / 4), 1u);
+  const std::int64_t both = OpenedFile::kHeadBytes + ZipReader::kTailBytes;
+  EXPECT_EQ(requests((both - (4 << 10)) / 4), 2u);
+  EXPECT_EQ(requests((both + (4 << 10)) / 4), 3u);
 }
 
 TEST_F(TorchFileLoad, InPlaceFillsTheGivenMemory) {
