@@ -15,6 +15,8 @@ import pytest
 import torch
 from ckptfs.s3checkpoint import open_reader, open_writer
 
+from support.programs import wait_until
+
 MIB = 1 << 20
 PARTS = ckptfs.S3ClientConfig(part_size=5 * MIB)
 
@@ -35,8 +37,8 @@ def requests(s3server):
     """The operations since the test, or the last call, began."""
     def settle():
         # A request is in the log only some time after its reply was sent.
-        while s3server.stats()["in_flight"]:
-            pass
+        wait_until(lambda: not s3server.stats()["in_flight"],
+                   "the end of all requests")
 
     settle()
     s3server.control("reset-stats")

@@ -1,5 +1,6 @@
 #include "s3server/fault_plan.h"
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -130,8 +131,12 @@ std::vector<Fault> FaultPlan::List() const {
   return faults_;
 }
 
-bool FaultPlan::Hold() {
+bool FaultPlan::Hold(const Fault& fault) {
   std::unique_lock lock(mu_);
+  const bool cleared = std::none_of(
+      faults_.begin(), faults_.end(),
+      [&fault](const Fault& other) { return other.id == fault.id; });
+  if (cleared) return !stopped_;
   const std::uint64_t before = releases_;
   ++held_;
   changed_.notify_all();

@@ -69,8 +69,9 @@ class FaultPlan {
   std::optional<Fault> Take(const Operation& operation);
   std::vector<Fault> List() const;
 
-  // Blocks until Release, Clear or Stop. False if stopped.
-  bool Hold();
+  // Blocks until Release, Clear or Stop; not at all if the fault was cleared
+  // since it was taken. False if stopped.
+  bool Hold(const Fault& fault);
   // Lets all requests go that are held now.
   void Release();
   // Forgets all faults and lets held requests go.

@@ -127,14 +127,14 @@ RequestHandler::After RequestHandler::ServeS3(Request* request) {
     return finish(After::kAbandon);
   }
   const bool holds = fault && fault->action == FaultAction::kHold;
-  if (holds && !fault->after && !shared_.plan.Hold()) {
+  if (holds && !fault->after && !shared_.plan.Hold(*fault)) {
     return finish(After::kAbandon);
   }
   Reply<Response> reply =
       refusal ? Reply<Response>(Refuse(*refusal))
               : Answer(fault, Call{operation, *request, std::move(etag), now});
   request->body = {};
-  if (holds && fault->after && !shared_.plan.Hold()) {
+  if (holds && fault->after && !shared_.plan.Hold(*fault)) {
     return finish(After::kAbandon);
   }
   if (fault && fault->action == FaultAction::kLoseReply) {

@@ -84,8 +84,11 @@ TEST(FaultPlanTest, SaysWhatIsWrong) {
 
 TEST(FaultPlanTest, HoldsUntilReleased) {
   FaultPlan plan;
+  Add(plan, "action=hold");
+  const auto fault = plan.Take(Part(1));
+  ASSERT_TRUE(fault);
   bool released = false;
-  std::thread thread([&] { released = plan.Hold(); });
+  std::thread thread([&] { released = plan.Hold(*fault); });
   ASSERT_TRUE(plan.WaitHeld(1, std::chrono::seconds(60)));
   EXPECT_EQ(plan.held(), 1);
   plan.Release();
@@ -95,11 +98,27 @@ TEST(FaultPlanTest, HoldsUntilReleased) {
   EXPECT_FALSE(plan.WaitHeld(1, std::chrono::milliseconds(0)));
 }
 
+// It is taken with the headers of a request, and the body comes first.
+TEST(FaultPlanTest, NothingIsHeldAfterAClear) {
+  FaultPlan plan;
+  Add(plan, "action=hold&count=-1");
+  const auto fault = plan.Take(Part(1));
+  ASSERT_TRUE(fault);
+  plan.Clear();
+  Add(plan, "action=hold&count=-1");
+  EXPECT_TRUE(plan.Hold(*fault));
+  plan.Stop();
+  EXPECT_FALSE(plan.Hold(*fault));
+}
+
 TEST(FaultPlanTest, StopEndsHoldsAndSleeps) {
   FaultPlan plan;
+  Add(plan, "action=hold");
+  const auto fault = plan.Take(Part(1));
+  ASSERT_TRUE(fault);
   bool held = true;
   bool slept = true;
-  std::thread holder([&] { held = plan.Hold(); });
+  std::thread holder([&] { held = plan.Hold(*fault); });
   std::thread sleeper([&] { slept = plan.Sleep(std::chrono::hours(1)); });
   ASSERT_TRUE(plan.WaitHeld(1, std::chrono::seconds(60)));
   plan.Stop();
