@@ -13,6 +13,7 @@ ckptfs_only and are skipped.
 """
 import os
 import pathlib
+import signal
 import sys
 import uuid
 
@@ -28,13 +29,19 @@ PLAIN = os.environ.get("CKPTFS_TEST_PLAIN_DIR") == "1"
 
 
 def pytest_configure(config):
+    # Ignored in what a shell has started in the background and in workers of
+    # pytest-xdist, and inherited from there; tests press Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "ckptfs_only: tests what a plain directory does not do")
     config.addinivalue_line(
         "markers", "radosgw: needs the Ceph cluster (15 s to start)")
+    config.addinivalue_line("markers", "slow: a file of minutes, begun first")
 
 
 def pytest_collection_modifyitems(items):
+    # First, so that other workers have something to do beside them.
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     if not PLAIN:
         return
     skip = pytest.mark.skip(reason="CKPTFS_TEST_PLAIN_DIR=1")

@@ -17,13 +17,6 @@ collect_ignore_glob = ([] if list(PACKAGE.glob("ckptfs/_core*.so"))
                        else ["test_*.py"])
 
 
-def pytest_configure(config):
-    # Ignored in what a shell has started in the background, and Ctrl-C is
-    # tested here.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    config.addinivalue_line("markers", "slow: builds the wheel, minutes")
-
-
 @pytest.fixture
 def bucket(s3server, monkeypatch):
     """A fresh prefix of s3server, which the environment names."""

@@ -11,6 +11,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_pip_install(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"],
                    check=True)

@@ -11,6 +11,8 @@ import torch
 from support import programs, servers
 from support.programs import wait_until
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = programs.ROOT / "examples/lightning_train.py"
 # A checkpoint of about 20 MiB: more than one part, and small enough for an
 # OSD that keeps everything in memory.
