@@ -266,9 +266,12 @@ class S3Writer(io.BufferedIOBase):
             raise cause from error
 
     def __del__(self) -> None:
-        # io's own would close it, which publishes.
-        with contextlib.suppress(Exception):
+        # io's own would close it, which publishes. At the end of the
+        # interpreter modules are empty; the core gives the file up then.
+        try:
             self.abort()
+        except Exception:  # noqa: BLE001
+            return
 
     def _check(self) -> None:
         if self._closed:

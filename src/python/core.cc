@@ -12,6 +12,9 @@
 
 NB_MODULE(_core, module) {
   module.doc() = "The engine of ckptfs. For the package itself.";
+  // What a daemon thread or a kept traceback still holds when the interpreter
+  // ends would be reported on stderr as a fault of this module.
+  nanobind::set_leak_warnings(false);
   module.def("set_error_factory", &ckptfs::python::SetErrorFactory,
              nanobind::arg("factory"));
   ckptfs::python::BindArchive(module);

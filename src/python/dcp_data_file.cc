@@ -5,6 +5,7 @@
 #include "checkpoint/dcp/part_cutter.h"
 #include "checkpoint/io/run_on.h"
 #include "checkpoint/tensors/host_memory.h"
+#include "python/gil.h"
 
 namespace nb = nanobind;
 
@@ -16,7 +17,7 @@ namespace {
 constexpr char kArchive[] = "archive";
 
 Result<void> Fill(nb::handle fill, std::uintptr_t address) {
-  const nb::gil_scoped_acquire gil;
+  const WithGil gil;
   try {
     fill(address);
   } catch (const nb::python_error& error) {

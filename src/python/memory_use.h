@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "checkpoint/io/loan.h"
+#include "python/gil.h"
 
 namespace ckptfs::python {
 
@@ -19,7 +20,7 @@ class MemoryUse {
   MemoryUse(const MemoryUse&) = delete;
   MemoryUse& operator=(const MemoryUse&) = delete;
   ~MemoryUse() {
-    const nanobind::gil_scoped_release others;
+    const WithoutGil others;
     loan_.reset();
     (void)std::move(returned_).Get();
   }

@@ -8,6 +8,7 @@
 #include <unordered_set>
 #include <utility>
 
+#include "python/gil.h"
 #include "python/raise.h"
 #include "python/wait.h"
 
@@ -106,7 +107,7 @@ RecordFetch::~RecordFetch() {
   // The threads that would have to stop are not in a process forked off.
   if (::getpid() != pid_) return;
   stop_.request_stop();
-  const nb::gil_scoped_release others;
+  const WithoutGil others;
   std::unique_lock lock(state_->mu);
   state_->cv.wait(lock,
                   [this] { return state_->result && state_->memory_free; });
@@ -136,7 +137,7 @@ void RecordFetch::WaitUntil(Done done) {
   while (true) {
     bool ended = false;
     {
-      const nb::gil_scoped_release others;
+      const WithoutGil others;
       std::unique_lock lock(state_->mu);
       ended = state_->cv.wait_for(lock, kSignalPeriod, done);
     }

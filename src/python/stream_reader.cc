@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "python/buffer.h"
+#include "python/gil.h"
 #include "python/raise.h"
 #include "python/wait.h"
 
@@ -42,7 +43,7 @@ void StreamReader::Close() {
     (void)file_.release();
     return;
   }
-  const nb::gil_scoped_release others;
+  const WithoutGil others;
   file_.reset();
 }
 

@@ -10,6 +10,7 @@
 
 #include "common/log.h"
 #include "python/buffer.h"
+#include "python/gil.h"
 #include "python/raise.h"
 #include "python/wait.h"
 
@@ -57,7 +58,7 @@ StreamWriter::~StreamWriter() {
     (void)new std::shared_ptr<StreamSink>(std::move(sink_));
     return;
   }
-  const nb::gil_scoped_release others;
+  const WithoutGil others;
   const Result<void> aborted = runtime_.Start<void>(sink_->Abort()).Get();
   if (!aborted) LogWarning("left over: " + aborted.error().ToString());
   Drop();
@@ -85,7 +86,7 @@ void StreamWriter::Give(Error error) {
   staged_ = std::string();
   Result<void> aborted;
   {
-    const nb::gil_scoped_release others;
+    const WithoutGil others;
     aborted = runtime_.Start<void>(sink_->Abort()).Get();
   }
   if (!aborted) LogWarning("left over: " + aborted.error().ToString());
@@ -140,7 +141,7 @@ std::size_t StreamWriter::Write(nb::handle data) {
       staged_.append(reinterpret_cast<const char*>(bytes.data()), n);
     };
     if (n >= kLongCopy) {
-      const nb::gil_scoped_release others;
+      const WithoutGil others;
       copy();
     } else {
       copy();

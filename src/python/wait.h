@@ -14,6 +14,8 @@
 #include <stop_token>
 #include <utility>
 
+#include "python/gil.h"
+
 namespace ckptfs::python {
 
 // How long a signal may go unheard: Python handles it between two waits.
@@ -42,7 +44,7 @@ Result<T> Wait(Executor& executor, Future<T> future, std::stop_source stop,
   while (true) {
     bool done = false;
     {
-      const nanobind::gil_scoped_release others;
+      const WithoutGil others;
       std::unique_lock lock(shared->mu);
       done = shared->cv.wait_for(lock, kSignalPeriod, [&shared] {
         return shared->result.has_value();

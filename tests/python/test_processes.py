@@ -1,5 +1,7 @@
 """Ctrl-C, other threads, and child processes."""
 import multiprocessing
+import subprocess
+import sys
 import threading
 
 import ckptfs
@@ -66,3 +68,55 @@ def test_a_child_process_uses_an_engine_of_its_own(bucket, method):
     child.join(60)
     assert child.exitcode == 0
     assert ckptfs.load(bucket.uri + "child.pt")["from"] == "child"
+
+
+def _program(text, uri):
+    return subprocess.run([sys.executable, "-c", text, uri],
+                          capture_output=True, text=True, timeout=120)
+
+
+# Its thread, a daemon, is in the engine when the interpreter ends.
+_ENDS_IN_MID_SAVE = """
+import sys, threading
+sys.path[:0] = %r
+import ckptfs, time
+begun = threading.Event()
+def save():
+    writer = ckptfs.S3Checkpoint().writer(sys.argv[1] + "x")
+    begun.set()
+    while True:
+        writer.write(b"x" * (1 << 20))
+threading.Thread(target=save, daemon=True).start()
+begun.wait()
+"""
+
+
+# [S-72]
+def test_a_program_may_end_while_a_daemon_thread_saves(bucket):
+    for _ in range(5):
+        ended = _program(_ENDS_IN_MID_SAVE % sys.path, bucket.uri)
+        assert (ended.returncode, ended.stderr) == (0, "")
+    assert not ckptfs.exists(bucket.uri + "x")
+
+
+_ENDS_WITH_A_WRITER = """
+import sys
+sys.path[:0] = %r
+import ckptfs
+def fail():
+    writer = ckptfs.S3Checkpoint().writer(sys.argv[1] + "x")
+    writer.write(b"abc")
+    raise ValueError
+try:
+    fail()
+except ValueError as error:
+    sys.kept = error  # to the end of the interpreter, with the frame
+"""
+
+
+# [S-72]
+def test_a_program_may_end_with_an_open_writer(bucket):
+    ended = _program(_ENDS_WITH_A_WRITER % sys.path, bucket.uri)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert not ckptfs.exists(bucket.uri + "x")
+    assert bucket.uploads() == []
