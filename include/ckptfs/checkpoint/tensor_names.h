@@ -19,8 +19,8 @@ namespace ckptfs {
 // by the position of their argument, or by the key in the object's state.
 //
 // A tensor that is reached by two paths is visited under both names. Two paths
-// that read the same give the same name twice. kTooLarge: more than 4 million
-// visits, or names of more than 512 MiB together, which only a value made to
+// that read the same give the same name twice. kTooLarge: more than 1 million
+// visits, or names of more than 128 MiB together, which only a value made to
 // that end has. kInvalidArgument: a tensor without a storage, more than 200
 // levels, as in a value that contains itself.
 CKPTFS_EXPORT Result<void> VisitTensors(

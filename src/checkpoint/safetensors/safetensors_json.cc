@@ -15,6 +15,12 @@ constexpr std::uint64_t kMaxSize = INT64_MAX;
 }  // namespace
 
 Result<SafetensorsHeader> SafetensorsJson::Parse(std::string_view text) {
+  // The parser would take it for the end of the text.
+  if (const std::size_t nul = text.find('\0'); nul != text.npos) {
+    return ckptfs::Fail(ErrorCode::kInvalidArgument,
+                        "safetensors header: it is no JSON object: byte " +
+                            std::to_string(nul) + " of it makes no sense");
+  }
   SafetensorsJson sax;
   const bool parsed = nlohmann::json::sax_parse(text.begin(), text.end(), &sax);
   if (sax.error_) return ckptfs::Fail(*std::move(sax.error_));

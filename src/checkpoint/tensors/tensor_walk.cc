@@ -10,9 +10,9 @@ namespace {
 
 // Readers give no deeper values, and writers take none (PickleLimits).
 constexpr int kMaxDepth = 201;
-constexpr std::uint64_t kMaxVisits = 4ull << 20;
+constexpr std::uint64_t kMaxVisits = 1ull << 20;
 // Of all names together; those of kMaxVisits usual ones.
-constexpr std::uint64_t kMaxNameBytes = 512ull << 20;
+constexpr std::uint64_t kMaxNameBytes = 128ull << 20;
 
 // Appends until `name` is longer than `limit`: a key may be a tuple of tuples
 // that stand for more text than there is memory.

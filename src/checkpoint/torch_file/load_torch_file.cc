@@ -22,6 +22,7 @@ Task<Result<std::shared_ptr<TorchFileReader>>> OpenReader(
   CKPTFS_CO_RETURN_IF_ERROR(source);
   TorchFileReadOptions read_options;
   read_options.weights_only = options.weights_only;
+  read_options.verify_crc = options.verify_crc;
   read_options.safe_globals = std::move(options.safe_globals);
   Result<std::unique_ptr<TorchFileReader>> reader =
       co_await TorchFileReader::Open(*std::move(source), runtime.strand(),

@@ -6,6 +6,7 @@
 
 #include "checkpoint/io/run_on.h"
 #include "checkpoint/torch_file/torch_pickle.h"
+#include "checkpoint/zip/crc32.h"
 
 namespace ckptfs {
 
@@ -152,6 +153,12 @@ Task<Result<void>> TorchFileReader::ParseValues(Executor& pool,
   }
   Result<std::string> pickle = co_await zip_->ReadWhole(*entry, stop);
   CKPTFS_CO_RETURN_IF_ERROR(pickle);
+  if (options_.verify_crc && Crc32(BytesOf(*pickle)) != entry->crc32) {
+    co_return Fail(ErrorCode::kDataLoss,
+                   "record " + entry->name + " at offset " +
+                       std::to_string(entry->header_offset) +
+                       " is damaged: its checksum differs");
+  }
   struct Parsed {
     Value value;
     std::vector<std::shared_ptr<Storage>> storages;

@@ -30,6 +30,8 @@ struct TorchFileReadOptions {
   PickleLimits limits;
   // A data.pkl beyond this is refused: kTooLarge.
   std::uint64_t max_pickle_bytes = 1ull << 30;
+  // Compares the checksum of data.pkl: kDataLoss.
+  bool verify_crc = false;
   // Lists the globals of the pickle besides: globals().
   bool scan_globals = false;
   // What is fetched first and last, needed or not. At least 4 KiB. Storages in

@@ -68,6 +68,15 @@ TEST(Safetensors, NullIsNoMetadata) {
 }
 
 // Escapes as serde_json writes them, and the metadata first (0.8.0).
+// The reference refuses them, as any trailing characters.
+TEST(Safetensors, NulsAreNoPadding) {
+  using std::string_literals::operator""s;
+  EXPECT_EQ(Why("{}  ", 0), "no error");
+  EXPECT_NE(Why("{}\0\0"s, 0).find("byte 2"), std::string::npos);
+  EXPECT_NE(Why(kFourTensors + "\0"s, 20).find("makes no sense"),
+            std::string::npos);
+}
+
 TEST(Safetensors, EscapesAndMetadata) {
   SafetensorsHeader header;
   header.metadata["a"] = "b\xc3\xa9\"\\\n\x01\x7f/";

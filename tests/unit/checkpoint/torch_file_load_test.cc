@@ -224,6 +224,21 @@ TEST_F(TorchFileLoad, DamageShowsWithCrcs) {
       << loaded.error().message();
 }
 
+TEST_F(TorchFileLoad, ADamagedPickleIsFoundByItsChecksum) {
+  Save(State({{"weight", NewTensor({100}, 1)}}));
+  std::string bytes = bucket.Snapshot().at("run/last.ckpt");
+  bytes[bytes.find("weight")] ^= 1;
+  bucket.PutBytes("run/last.ckpt", bytes);
+  EXPECT_TRUE(LoadTorchFile(engine, kPath).Get());
+  LoadOptions options;
+  options.verify_crc = true;
+  const Result<Value> loaded = LoadTorchFile(engine, kPath, options).Get();
+  ASSERT_FALSE(loaded);
+  EXPECT_EQ(loaded.error().code(), ErrorCode::kDataLoss);
+  EXPECT_NE(loaded.error().message().find("last/data.pkl"), std::string::npos)
+      << loaded.error().message();
+}
+
 TEST_F(TorchFileLoad, ProgressEndsAtTheTotal) {
   std::uint64_t last = 0;
   std::uint64_t all = 0;
