@@ -93,6 +93,7 @@ class Background:
                 threading.Thread(target=self._work, daemon=False,
                                  name="ckptfs-save").start()
                 self._running = True
+                _at_work.add(self)
             self._jobs.append(job)
 
     def idle(self) -> bool:
@@ -132,6 +133,7 @@ class Background:
             with self._changed:
                 if not self._jobs:
                     self._running = False
+                    _at_work.discard(self)
                     return
                 job = self._jobs[0]
                 kept = not job.is_save and bool(self._failures)
@@ -169,9 +171,15 @@ class Background:
 
 # Until they have told: their owners may be gone.
 _with_failures: set[Background] = set()
+_at_work: set[Background] = set()
 
 
 @atexit.register
 def _report_all() -> None:
+    # The interpreter has waited for its threads already, and not for those
+    # that other atexit functions have begun.
+    for background in list(_at_work):
+        if background.of_this_process():
+            background.wait()
     for background in list(_with_failures):
         background.report()

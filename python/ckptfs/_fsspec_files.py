@@ -2,8 +2,11 @@
 from __future__ import annotations
 
 import io
+import sys
 import types
 from typing import TYPE_CHECKING, Any
+
+from fsspec.core import OpenFile
 
 from .errors import S3Exception
 from .s3checkpoint import open_writer
@@ -33,6 +36,9 @@ class _WrittenFile(io.BufferedIOBase):
 
     def close(self) -> None:
         if self.closed:
+            return
+        if self._left_by_exception():
+            self.discard()
             return
         super().close()
         if self._autocommit:
@@ -72,6 +78,19 @@ class _WrittenFile(io.BufferedIOBase):
         # not even made.
         if not getattr(self, "_ended", True):
             self.discard()
+
+    def _left_by_exception(self) -> bool:
+        """Whether it is closed by the `with fsspec.open(...)` that failed.
+        OpenFile closes its files without a word of that, and its frame alone
+        knows."""
+        frame = sys._getframe(1)
+        while frame is not None:
+            if frame.f_code is OpenFile.__exit__.__code__:
+                names = frame.f_locals
+                if any(file is self for file in names["self"].fobjects):
+                    return any(what is not None for what in names["args"])
+            frame = frame.f_back  # type: ignore[assignment]
+        return False
 
     def _publish(self) -> None:
         raise NotImplementedError
@@ -148,7 +167,13 @@ class AppendedFile(_WrittenFile):
 
 
 class TextFile(io.TextIOWrapper):
-    """Passes on that its `with` block failed."""
+    """Passes on that its `with` block failed, or that it was forgotten."""
+
+    def __del__(self) -> None:
+        # io's own would close it, which publishes.
+        buffer = getattr(self, "buffer", None)
+        if isinstance(buffer, _WrittenFile) and not buffer.closed:
+            buffer.discard()
 
     def __exit__(self, kind: type[BaseException] | None,
                  error: BaseException | None,

@@ -129,8 +129,16 @@ class Plan:
             self._wrong.append(
                 f"{key} is {loaded.dtype} {tuple(loaded.shape)} in the file, "
                 f"not {state.dtype} {tuple(state.shape)}")
+        elif state.device.type == "meta":
+            self._wrong.append(f"{key} is on meta: there is no memory to load "
+                               "into")
+        elif _has_shared_elements(state):
+            self._wrong.append(f"{key} is expanded: its elements share memory")
         else:
-            self._pairs.append((state.detach(), loaded.detach()))
+            # Of a sparse one, copy_ replaces what a detached one would keep.
+            self._pairs.append((
+                state.detach() if state.layout == torch.strided else state,
+                loaded.detach()))
         return _NOTHING
 
     def _match_module(self, state: torch.nn.Module, loaded: object,
@@ -247,6 +255,14 @@ class Plan:
         elif value is not _NOTHING and type(value) not in _PLAIN:
             self.opaque = True
         return value
+
+
+def _has_shared_elements(tensor: torch.Tensor) -> bool:
+    import torch
+
+    return tensor.layout == torch.strided and any(
+        stride == 0 and size > 1
+        for size, stride in zip(tensor.shape, tensor.stride()))
 
 
 def _same_layout(target: torch.Tensor, source: torch.Tensor) -> bool:

@@ -20,6 +20,10 @@ def text_of(path: Path) -> str:
     if text.startswith("s3:/") and not text.startswith("s3://"):
         raise ValueError(
             f"{text}: a URI does not survive pathlib; give it as a str")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{text!r} is no Unicode text") from None
     return text
 
 

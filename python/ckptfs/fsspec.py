@@ -345,6 +345,21 @@ class CkptFileSystem(AbstractFileSystem):
         raise ValueError(f"mode {mode!r} is not served: an object is read "
                          "('rb') or written anew ('wb', 'xb', 'ab')")
 
+    def mv(self, path1: str, path2: str, recursive: bool = False,
+           maxdepth: int | None = None, **kwargs: Any) -> None:
+        """Moves by copy and removal, as fsspec's mv.
+
+        Raises:
+            ValueError: into a folder below itself; its files would go with
+                the removal.
+        """
+        source, target = (self._strip_protocol(path).rstrip("/")
+                          for path in (path1, path2))
+        if target.startswith(f"{source}/"):
+            raise ValueError(f"{path1} cannot be moved into itself: {path2}")
+        super().mv(path1, path2, recursive=recursive, maxdepth=maxdepth,
+                   **kwargs)
+
     def cat_file(self, path: str, start: int | None = None,
                  end: int | None = None, **kwargs: Any) -> bytes:
         """The bytes of a file, or those from `start` to `end`, which count as

@@ -9,7 +9,8 @@ from ._load_plan import Plan
 from .config import S3ClientConfig
 from .files import Path, text_of
 from .progress import Progress, Report
-from .torch_file import ArchiveReader, load, load_archive, usual
+from .torch_file import (ArchiveReader, load, load_archive, refuse_skip_data,
+                         usual)
 
 if TYPE_CHECKING:
     import torch
@@ -49,24 +50,29 @@ def load_into(state: object, path: Path, *, strict: bool = True,
         lists None is in its place. None, if nothing is left.
 
     Raises:
-        ValueError: tensors are missing or unexpected, or have another shape or
-            dtype; it names them.
+        ValueError: tensors are missing or unexpected, have another shape or
+            dtype, or are on meta or expanded; it names them. Also inside
+            torch.serialization.skip_data().
         FileNotFoundError, S3Exception, pickle.UnpicklingError: as
             `ckptfs.load`.
     """
+    import torch
+
     text = text_of(path)
+    refuse_skip_data()
     archive = engine_for(region, endpoint, config).open_archive(text)
     reader = None
     if archive is not None and usual(archive):
         try:
             reader = _Placeholders(archive)
-            loaded = load_archive(archive, "cpu", None, weights_only, {},
-                                  reader)
+            loaded = _unpickle(reader, weights_only)
         except _NotPlain:
             reader = None
     if reader is None:
-        loaded = load(text, "cpu", weights_only=weights_only, region=region,
-                      endpoint=endpoint, config=config, progress=progress)
+        with torch.device("cpu"):
+            loaded = load(text, "cpu", weights_only=weights_only,
+                          region=region, endpoint=endpoint, config=config,
+                          progress=progress)
         plan = Plan(text, strict, {})
         rest = plan.match(state, loaded)
         plan.check()
@@ -85,13 +91,21 @@ def load_into(state: object, path: Path, *, strict: bool = True,
         # Objects that unpickled while their tensors were still without bytes
         # may have looked at them: now these are there. Those that share the
         # storage of a tensor of `state` in the file share its memory now.
-        loaded = load_archive(reader.archive, "cpu", None, weights_only, {},
-                              reader)
+        loaded = _unpickle(reader, weights_only)
         plan = Plan(text, strict, {})
         rest = plan.match(state, loaded)
         plan.check()
     plan.apply()
     return rest
+
+
+def _unpickle(reader: _Placeholders, weights_only: bool | None) -> object:
+    import torch
+
+    # What sparse tensors are built by goes where the default device says.
+    with torch.device("cpu"):
+        return load_archive(reader.archive, "cpu", None, weights_only, {},
+                            reader)
 
 
 class _NotPlain(Exception):
@@ -122,7 +136,7 @@ class _Placeholders(ArchiveReader):
             return known
         if self._stored.get(name) != nbytes:
             raise _NotPlain
-        memory = torch.empty(nbytes, dtype=torch.uint8)
+        memory = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
         self._storages[name] = memory
         self.names[memory.data_ptr()] = name
         return memory
@@ -150,7 +164,7 @@ def _bytes_of(tensor: torch.Tensor) -> torch.Tensor:
     import torch
 
     begin = tensor.storage_offset() * tensor.element_size()
-    whole = torch.empty(0, dtype=torch.uint8)
+    whole = torch.empty(0, dtype=torch.uint8, device="cpu")
     whole.set_(tensor.untyped_storage(), begin,
                (tensor.numel() * tensor.element_size(),))
     return whole

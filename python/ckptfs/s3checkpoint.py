@@ -4,6 +4,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import io
+import operator
 import os
 import threading
 import types
@@ -91,12 +92,13 @@ class S3Reader(io.BufferedIOBase):
 
         Raises:
             ValueError: a position before the beginning, or another `whence`.
+            TypeError: the offset is no integer.
         """
         self._check_open()
         bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}
         if whence not in bases:
             raise ValueError(f"whence is 0, 1 or 2, not {whence!r}")
-        position = bases[whence] + offset
+        position = bases[whence] + operator.index(offset)
         if position < 0:
             raise ValueError(f"a position of {position} in {self.name}")
         self._at = min(position, self.size)

@@ -57,8 +57,7 @@ def _plain_save(torch_module: types.ModuleType) -> bool:
     """Whether torch writes its files as the engine does."""
     serialization = torch_module.serialization
     return (hasattr(serialization, "_save")
-            and serialization.get_crc32_options()
-            and not serialization._serialization_tls.skip_data)
+            and serialization.get_crc32_options())
 
 
 def save(obj: object, path: Path, *, pickle_module: types.ModuleType = pickle,
@@ -88,13 +87,15 @@ def save(obj: object, path: Path, *, pickle_module: types.ModuleType = pickle,
     Raises:
         S3Exception: with the code "PreconditionFailed" if the condition did
             not hold; "OutcomeUnknown" if the last reply was lost.
-        ValueError, TypeError: a wrong path.
+        ValueError, TypeError: a wrong path; inside
+            torch.serialization.skip_data().
         pickle.PicklingError, RuntimeError: those of torch.save.
     """
     import torch
 
     text = text_of(path)
     engine = engine_for(region, endpoint, config)
+    refuse_skip_data()
     torch.serialization._check_dill_version(pickle_module)
     if not _plain_save(torch):
         with open_writer(text, region, endpoint, config,
@@ -133,7 +134,7 @@ class ArchiveReader:
         for name, nbytes, stored in self._archive.records():
             # What a compressed record says of its size is not proved yet.
             if stored and name.startswith("data/"):
-                memory = torch.empty(nbytes, dtype=torch.uint8)
+                memory = torch.empty(nbytes, dtype=torch.uint8, device="cpu")
                 self._memory[name] = memory
                 targets.append((name, memory.data_ptr(), nbytes))
         # The fetch gets owners of its own: `_memory` is emptied as it goes.
@@ -153,12 +154,12 @@ class ArchiveReader:
         else:
             content = bytearray(self._archive.get_record(name))
             memory = (torch.frombuffer(content, dtype=torch.uint8) if content
-                      else torch.empty(0, dtype=torch.uint8))
-        if memory.numel() < nbytes:
+                      else torch.empty(0, dtype=torch.uint8, device="cpu"))
+        if memory.numel() != nbytes:
             raise RuntimeError(
                 f"record {name} has {memory.numel()} bytes, and data.pkl says "
                 f"{nbytes}: the file is damaged")
-        return memory if memory.numel() == nbytes else memory[:nbytes].clone()
+        return memory
 
     def cancel(self) -> None:
         if self._fetch is not None:
@@ -244,6 +245,19 @@ def load(path: Path, map_location: MapLocation = None,
     finally:
         reader.cancel()
         report.close()
+
+
+def refuse_skip_data() -> None:
+    """Raises:
+        ValueError: inside torch.serialization.skip_data().
+    """
+    import torch
+
+    tls = getattr(torch.serialization, "_serialization_tls", None)
+    if getattr(tls, "skip_data", False):
+        raise ValueError("not inside torch.serialization.skip_data(): without "
+                         "the bytes there is nothing to do here; use "
+                         "torch.save to a plain file")
 
 
 def usual(archive: _core.Archive) -> bool:

@@ -78,16 +78,24 @@ WriteCondition ConditionOf(bool if_none_match, const std::string& if_match) {
 }
 
 bool Exists(Engine& engine, std::string path) {
-  return Run<bool>(engine, Files(engine.runtime()).Exists(std::move(path)));
+  std::stop_source stop;
+  return Run<bool>(
+      engine, Files(engine.runtime()).Exists(std::move(path), stop.get_token()),
+      stop);
 }
 
 void Remove(Engine& engine, std::string path) {
-  Run<void>(engine, Files(engine.runtime()).Remove(std::move(path)));
+  std::stop_source stop;
+  Run<void>(engine,
+            Files(engine.runtime()).Remove(std::move(path), stop.get_token()),
+            stop);
 }
 
 std::vector<std::string> List(Engine& engine, std::string folder) {
+  std::stop_source stop;
   return Run<std::vector<std::string>>(
-      engine, Files(engine.runtime()).List(std::move(folder)));
+      engine, Files(engine.runtime()).List(std::move(folder), stop.get_token()),
+      stop);
 }
 
 nb::bytes Read(Engine& engine, std::string path) {

@@ -95,3 +95,10 @@ def test_a_path_below_a_mount(mount):
     assert ckptfs.load(path) == {"a": 1}
     ckptfs.remove(path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("call", [ckptfs.exists, ckptfs.load, ckptfs.remove,
+                                  lambda path: ckptfs.save(1, path)])
+def test_a_name_that_is_no_text_is_a_value_error(call):
+    with pytest.raises(ValueError, match="Unicode"):
+        call("s3://bucket/\udc80")

@@ -1,5 +1,6 @@
 """CkptFileSystem beyond fsspec's own tests."""
 import datetime
+import gc
 import pickle
 import subprocess
 import sys
@@ -373,3 +374,47 @@ def test_the_package_does_not_import_it():
                 "assert 'torch' not in sys.modules\n")
     assert done.returncode == 0, done.stderr
     assert isinstance(ckptfs.fsspec, types.ModuleType)
+
+
+# [S-73]
+@pytest.mark.parametrize(("mode", "compression"), [
+    ("wb", None), ("wt", None), ("wb", "gzip"), ("wt", "gzip")])
+def test_a_with_block_of_fsspec_open_that_fails_publishes_nothing(
+        bucket, mode, compression):
+    ckptfs.save({"old": 1}, bucket.uri + "x")
+    half = "half" if mode == "wt" else b"half"
+    options = {"compression": compression}
+    with pytest.raises(KeyError):
+        with fsspec.open(f"ckptfs:{bucket.uri[3:]}x", mode, **options) as file:
+            file.write(half)
+            raise KeyError
+    assert ckptfs.load(bucket.uri + "x") == {"old": 1}
+    assert bucket.uploads() == []
+    # One that is left well is there, also inside of an except.
+    try:
+        raise KeyError
+    except KeyError:
+        with fsspec.open(f"ckptfs:{bucket.uri[3:]}x", mode, **options) as file:
+            file.write(half)
+    with fsspec.open(f"ckptfs:{bucket.uri[3:]}x", mode.replace("w", "r"),
+                     **options) as file:
+        assert file.read() == half
+
+
+# [S-73]
+def test_a_forgotten_text_file_leaves_nothing(fs, root):
+    fs.pipe_file(f"{root}/x", b"whole")
+    file = fs.open(f"{root}/x", "w")
+    file.write("half")
+    del file
+    gc.collect()
+    assert fs.cat_file(f"{root}/x") == b"whole"
+
+
+def test_a_folder_does_not_move_into_itself(fs, root):
+    fs.pipe_file(f"{root}/r/x", b"a")
+    with pytest.raises(ValueError, match="into itself"):
+        fs.mv(f"{root}/r", f"{root}/r/sub", recursive=True)
+    assert fs.cat_file(f"{root}/r/x") == b"a"
+    fs.mv(f"{root}/r", f"{root}/r2", recursive=True)
+    assert fs.cat_file(f"{root}/r2/x") == b"a"

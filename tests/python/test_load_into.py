@@ -272,3 +272,13 @@ def _peak():
 def test_a_missing_file(place):
     with pytest.raises(FileNotFoundError):
         ckptfs.load_into({}, place + "missing")
+
+
+def test_what_has_no_memory_of_its_own_is_refused_before_anything(place):
+    ckptfs.save({"a": torch.ones(3), "b": torch.ones(3)}, place + "x.pt")
+    for target, why in ((torch.zeros(1).expand(3), "expanded"),
+                        (torch.zeros(3, device="meta"), "meta")):
+        state = {"a": torch.zeros(3), "b": target}
+        with pytest.raises(ValueError, match=f"b is .*{why}"):
+            ckptfs.load_into(state, place + "x.pt")
+        assert torch.equal(state["a"], torch.zeros(3))

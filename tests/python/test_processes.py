@@ -120,3 +120,32 @@ def test_a_program_may_end_with_an_open_writer(bucket):
     assert (ended.returncode, ended.stderr) == (0, "")
     assert not ckptfs.exists(bucket.uri + "x")
     assert bucket.uploads() == []
+
+
+# [S-72]
+@pytest.mark.parametrize(("operation", "call"), [
+    ("HeadObject", ckptfs.exists), ("DeleteObject", ckptfs.remove),
+    ("ListObjectsV2", ckptfs.list)])
+def test_ctrl_c_ends_a_short_call(bucket, held, operation, call):
+    held.requests(operation)
+    held.press_ctrl_c()
+    with pytest.raises(KeyboardInterrupt):
+        call(bucket.uri + "x.pt")
+
+
+_SAVES_AT_THE_END = """
+import atexit, sys
+sys.path[:0] = %r
+import torch
+from ckptfs.lightning import S3AsyncLightningCheckpoint
+plugin = S3AsyncLightningCheckpoint()
+atexit.register(lambda: plugin.save_checkpoint(
+    {"a": torch.ones(10 << 20)}, sys.argv[1] + "x"))
+"""
+
+
+# [S-75]
+def test_a_save_that_an_atexit_function_begins_is_waited_for(bucket):
+    ended = _program(_SAVES_AT_THE_END % sys.path, bucket.uri)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ckptfs.load(bucket.uri + "x")["a"].numel() == 10 << 20

@@ -227,6 +227,14 @@ def test_an_exception_in_with_leaves_nothing(place, request):
         writer.write(b"b")
 
 
+def test_a_position_is_an_integer(place):
+    _put(place, "x", b"abc")
+    with open_reader(place + "x") as reader:
+        with pytest.raises(TypeError):
+            reader.seek(1.5)
+        assert reader.read() == b"abc"
+
+
 # [S-73]
 def test_a_forgotten_writer_leaves_nothing(place, request):
     _put(place, "x", b"old")

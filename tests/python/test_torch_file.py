@@ -209,3 +209,40 @@ def test_a_pickle_that_says_more_than_its_record_has(tmp_path):
     (tmp_path / "x.pt").write_bytes(buffer.getvalue())
     with pytest.raises(RuntimeError, match="damaged"):
         ckptfs.load(tmp_path / "x.pt")
+
+
+def test_a_pickle_that_says_less_than_its_record_has(tmp_path):
+    torch.save(torch.arange(300_000, dtype=torch.uint8), tmp_path / "x.pt")
+    content = (tmp_path / "x.pt").read_bytes()
+    told = b"J" + (300_000).to_bytes(4, "little")  # BININT
+    assert content.count(told) == 2  # of the storage, and of the tensor
+    (tmp_path / "x.pt").write_bytes(
+        content.replace(told, b"J" + (1).to_bytes(4, "little")))
+    with pytest.raises(RuntimeError, match="damaged"):
+        ckptfs.load(tmp_path / "x.pt")
+
+
+@pytest.mark.parametrize("device", ["meta", "cpu"])
+def test_the_default_device_is_not_where_the_bytes_go(place, device):
+    state = {"a": torch.arange(5), "b": torch.ones(3, 3).to_sparse()}
+    ckptfs.save(state, place + "x.pt")
+    into = {"a": torch.zeros(5, dtype=torch.int64),
+            "b": torch.zeros(3, 3).to_sparse()}
+    with torch.device(device):
+        loaded = ckptfs.load(place + "x.pt")
+        ckptfs.load_into(into, place + "x.pt")
+    assert torch.equal(loaded["a"], state["a"])
+    assert torch.equal(into["a"], state["a"])
+    # torch.load builds sparse ones on the default device.
+    assert loaded["b"].device.type == device
+    assert torch.equal(into["b"].to_dense(), torch.ones(3, 3))
+
+
+def test_skip_data_is_refused(place):
+    ckptfs.save({"a": torch.ones(3)}, place + "x.pt")
+    with torch.serialization.skip_data():
+        with pytest.raises(ValueError, match="skip_data"):
+            ckptfs.save({"a": torch.zeros(3)}, place + "x.pt")
+        with pytest.raises(ValueError, match="skip_data"):
+            ckptfs.load_into({"a": torch.zeros(3)}, place + "x.pt")
+    assert torch.equal(ckptfs.load(place + "x.pt")["a"], torch.ones(3))

@@ -68,13 +68,13 @@ class _Box:
         without dimensions."""
         shape = tuple(self.target.shape)
         if not shape:
-            yield 0, torch.empty(shape, dtype=self.dtype)
+            yield 0, torch.empty(shape, dtype=self.dtype, device="cpu")
             return
         row = self.target.numel() // shape[0] * self.dtype.itemsize
         rows = max(1, _STAGED_BYTES // max(1, row))
         for begin in range(0, shape[0], rows):
             size = (min(rows, shape[0] - begin), *shape[1:])
-            yield begin, torch.empty(size, dtype=self.dtype)
+            yield begin, torch.empty(size, dtype=self.dtype, device="cpu")
 
     def part(self, begin: int, rows: torch.Tensor) -> torch.Tensor:
         """Where these rows are wanted."""
@@ -88,8 +88,8 @@ class S3StorageReader(FileSystemReader):
 
     Of a stored chunk only the rows that are wanted are fetched, and go straight
     to where they are wanted if that is memory of the CPU of the same dtype, and
-    through up to 64 MiB of memory otherwise. Values are handed to the planner,
-    whose unpickling runs what they say: load what you trust.
+    through up to 64 MiB of memory otherwise. `.metadata`, and values by the
+    planner, are unpickled, which runs what they say: load what you trust.
 
     Args:
         region, endpoint: as those of S3FileSystem.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import warnings
 from typing import Any
 
 import torch
@@ -224,5 +225,11 @@ class S3StorageWriter(FileSystemWriter):
         except S3Exception:
             return  # Not for us to judge what is whose.
         for name in older:
-            if name not in still_there:
+            if name in still_there:
+                continue
+            try:
                 self.fs.rm_file(self.fs.concat_path(self.path, name))
+            except (S3Exception, OSError) as error:
+                # The checkpoint is there, and whole.
+                warnings.warn(f"a file of the older checkpoint is left: {error}",
+                              RuntimeWarning, stacklevel=2)

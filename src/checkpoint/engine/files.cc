@@ -85,9 +85,11 @@ Result<std::vector<std::string>> FilesIn(const std::string& folder) {
 }
 
 Task<Result<std::vector<std::string>>> ObjectsIn(ObjectStore* store,
-                                                 std::string prefix) {
+                                                 std::string prefix,
+                                                 std::stop_token stop) {
   std::vector<std::string> names;
   ListRequest request;
+  request.options.stop = std::move(stop);
   request.prefix = prefix;
   request.delimiter = "/";
   while (true) {
@@ -296,7 +298,7 @@ Task<Result<std::string>> Files::GetAll(std::string path,
   co_return std::move(*bytes);
 }
 
-Task<Result<bool>> Files::Exists(std::string path) {
+Task<Result<bool>> Files::Exists(std::string path, std::stop_token stop) {
   Result<Location> at = co_await Locate(std::move(path));
   CKPTFS_CO_RETURN_IF_ERROR(at);
   if (at->kind == Location::Kind::kFile) {
@@ -309,13 +311,14 @@ Task<Result<bool>> Files::Exists(std::string path) {
   CKPTFS_CO_RETURN_IF_ERROR(store);
   HeadRequest head;
   head.key = at->key;
+  head.options.stop = std::move(stop);
   Result<ObjectInfo> info = co_await (*store)->Head(std::move(head));
   if (info) co_return true;
   if (info.error().code() == ErrorCode::kNotFound) co_return false;
   co_return Fail(info.error().WithContext(at->name));
 }
 
-Task<Result<void>> Files::Remove(std::string path) {
+Task<Result<void>> Files::Remove(std::string path, std::stop_token stop) {
   Result<Location> at = co_await Locate(std::move(path));
   CKPTFS_CO_RETURN_IF_ERROR(at);
   if (at->kind == Location::Kind::kFile) {
@@ -328,6 +331,7 @@ Task<Result<void>> Files::Remove(std::string path) {
   CKPTFS_CO_RETURN_IF_ERROR(store);
   DeleteRequest request;
   request.key = at->key;
+  request.options.stop = std::move(stop);
   Result<void> removed = co_await (*store)->Delete(std::move(request));
   if (!removed) co_return Fail(removed.error().WithContext(at->name));
   co_await Tell(*std::move(at));
@@ -378,7 +382,8 @@ Task<Result<void>> Files::MakeFolder(std::string path) {
   co_return made;
 }
 
-Task<Result<std::vector<std::string>>> Files::List(std::string folder) {
+Task<Result<std::vector<std::string>>> Files::List(std::string folder,
+                                                   std::stop_token stop) {
   // Of a mount, the mount knows: names that it has not published yet count.
   Result<Location> at = ParseLocation(folder);
   CKPTFS_CO_RETURN_IF_ERROR(at);
@@ -393,7 +398,7 @@ Task<Result<std::vector<std::string>>> Files::List(std::string folder) {
   std::string prefix = at->key;
   if (!prefix.empty()) prefix += '/';
   Result<std::vector<std::string>> names =
-      co_await ObjectsIn(*store, std::move(prefix));
+      co_await ObjectsIn(*store, std::move(prefix), std::move(stop));
   if (!names) co_return Fail(names.error().WithContext(at->name));
   co_return names;
 }

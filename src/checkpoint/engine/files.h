@@ -42,9 +42,9 @@ class Files {
                                    std::stop_token stop);
 
   // A file or object is there; folders are not.
-  Task<Result<bool>> Exists(std::string path);
+  Task<Result<bool>> Exists(std::string path, std::stop_token stop = {});
   // A file that is not there is a success.
-  Task<Result<void>> Remove(std::string path);
+  Task<Result<void>> Remove(std::string path, std::stop_token stop = {});
   // Replaces `to`. In S3 by copy and delete, in parallel parts where large,
   // whatever the size. kNotFound: no such file. kInvalidArgument: the paths lie
   // in different places.
@@ -54,7 +54,8 @@ class Files {
   Task<Result<void>> MakeFolder(std::string path);
   // Names of the files (not folders) right below a folder, sorted. kNotFound
   // for a plain folder that is not there; empty for a prefix without keys.
-  Task<Result<std::vector<std::string>>> List(std::string folder);
+  Task<Result<std::vector<std::string>>> List(std::string folder,
+                                              std::stop_token stop = {});
 
  private:
   // Parsed, mounts bypassed.
