@@ -134,10 +134,14 @@ class S3ClientConfig:
             if getattr(self, name):
                 raise ValueError(f"{name} and access_key_id exclude each "
                                  "other")
-        for name in ("access_key_id", "secret_access_key", "session_token"):
+        for name in ("access_key_id", "session_token"):
             if not re.fullmatch(r"[!-~]*", getattr(self, name) or ""):
                 raise ValueError(f"{name} holds blanks or characters that no "
                                  "key has")
+        # It goes into no header, and some services let people choose it.
+        if not re.fullmatch("[!-~]([ -~]*[!-~])?", self.secret_access_key or ""):
+            raise ValueError("secret_access_key begins or ends with a blank, "
+                             "or holds characters that no secret has")
 
     def _check_storage(self) -> None:
         if self.sse is not None and self.sse not in _SSE:

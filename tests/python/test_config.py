@@ -57,6 +57,8 @@ def asked(server, key, op):
     ({**SECRETS, "profile": "p"}, "profile"),
     ({**SECRETS, "unsigned": True}, "unsigned"),
     ({**SECRETS, "secret_access_key": "hush\r\nhush"}, "secret_access_key"),
+    ({**SECRETS, "secret_access_key": "hush "}, "secret_access_key"),
+    ({**SECRETS, "access_key_id": "A K"}, "access_key_id"),
     ({"sse": "aes"}, "sse"),
     ({"sse": "AES256", "sse_kms_key_id": "k"}, "sse_kms_key_id"),
     ({"sse": "aws:kms", "sse_kms_key_id": "k\r\nX: 1"}, "sse_kms_key_id"),
@@ -80,6 +82,13 @@ def test_wrong_types_are_named(fields):
     with pytest.raises(TypeError, match=next(iter(fields))) as caught:
         S3ClientConfig(**fields)
     assert "hush" not in str(caught.value)
+
+
+def test_a_secret_may_hold_blanks_inside(bucket):
+    config = ckptfs.S3ClientConfig(
+        **{**SECRETS, "secret_access_key": "hush hush"})
+    with pytest.raises(PermissionError):  # the server's word, not ours
+        ckptfs.exists(bucket.uri + "x", config=config)
 
 
 def test_the_order_of_the_original_and_no_secret_in_repr():
