@@ -9,8 +9,8 @@
 #include "checkpoint/torch_file/load_plan.h"
 #include "checkpoint/torch_file/torch_file_reader.h"
 #include "fuzz/fuzz_target.h"
-#include "fuzz/memory_source.h"
 #include "support/manual_executor.h"
+#include "support/memory_source.h"
 
 namespace {
 

@@ -79,7 +79,7 @@ def _program(text, uri):
 _ENDS_IN_MID_SAVE = """
 import sys, threading
 sys.path[:0] = %r
-import ckptfs, time
+import ckptfs
 begun = threading.Event()
 def save():
     writer = ckptfs.S3Checkpoint().writer(sys.argv[1] + "x")

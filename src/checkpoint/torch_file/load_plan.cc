@@ -8,7 +8,6 @@
 #include "checkpoint/tensors/load_target.h"
 #include "checkpoint/tensors/tensor_copy.h"
 #include "checkpoint/tensors/tensor_walk.h"
-#include "checkpoint/zip/crc32.h"
 
 namespace ckptfs {
 
@@ -243,12 +242,7 @@ Result<void> LoadPlan::VerifyCrcs() const {
   for (const TorchFileReader::Want& want : wants_) {
     const ZipEntry& entry = want.record->entry;
     if (want.begin != 0 || want.end != entry.bytes) continue;
-    if (Crc32(want.memory) != entry.crc32) {
-      return Fail(ErrorCode::kDataLoss,
-                  "record " + entry.name + " at offset " +
-                      std::to_string(entry.header_offset) +
-                      " is damaged: its checksum differs");
-    }
+    CKPTFS_RETURN_IF_ERROR(CheckZipCrc(entry, want.memory));
   }
   return {};
 }

@@ -6,7 +6,6 @@
 
 #include "checkpoint/io/run_on.h"
 #include "checkpoint/torch_file/torch_pickle.h"
-#include "checkpoint/zip/crc32.h"
 
 namespace ckptfs {
 
@@ -153,11 +152,9 @@ Task<Result<void>> TorchFileReader::ParseValues(Executor& pool,
   }
   Result<std::string> pickle = co_await zip_->ReadWhole(*entry, stop);
   CKPTFS_CO_RETURN_IF_ERROR(pickle);
-  if (options_.verify_crc && Crc32(BytesOf(*pickle)) != entry->crc32) {
-    co_return Fail(ErrorCode::kDataLoss,
-                   "record " + entry->name + " at offset " +
-                       std::to_string(entry->header_offset) +
-                       " is damaged: its checksum differs");
+  if (options_.verify_crc) {
+    const Result<void> whole = CheckZipCrc(*entry, BytesOf(*pickle));
+    CKPTFS_CO_RETURN_IF_ERROR(whole);
   }
   struct Parsed {
     Value value;

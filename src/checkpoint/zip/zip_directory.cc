@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "checkpoint/zip/crc32.h"
 #include "checkpoint/zip/zip_fields.h"
 
 namespace ckptfs {
@@ -297,6 +298,14 @@ Result<std::string> InflateZipRecord(const ZipEntry& entry,
   }
   out.resize(produced);
   return out;
+}
+
+Result<void> CheckZipCrc(const ZipEntry& entry,
+                         std::span<const std::byte> bytes) {
+  if (Crc32(bytes) == entry.crc32) return {};
+  return Fail(ErrorCode::kDataLoss, "record " + entry.name + " at offset " +
+                                        std::to_string(entry.header_offset) +
+                                        " is damaged: its checksum differs");
 }
 
 }  // namespace ckptfs

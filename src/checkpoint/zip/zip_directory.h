@@ -67,4 +67,9 @@ Result<std::uint64_t> ZipPayloadOffset(const ZipEntry& entry,
 Result<std::string> InflateZipRecord(const ZipEntry& entry,
                                      std::span<const std::byte> stored);
 
+// kDataLoss, with record and offset: the bytes of a record, decompressed, have
+// another checksum than the directory says.
+Result<void> CheckZipCrc(const ZipEntry& entry,
+                         std::span<const std::byte> bytes);
+
 }  // namespace ckptfs

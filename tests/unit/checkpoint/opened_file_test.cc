@@ -2,14 +2,15 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cstring>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "common/executors.h"
+#include "support/memory_source.h"
 #include "unit/checkpoint/await.h"
 
 namespace ckptfs {
@@ -17,41 +18,25 @@ namespace {
 
 using Ranges = std::vector<std::pair<std::uint64_t, std::uint64_t>>;
 
-// Bytes in memory; notes what is asked for.
+// Notes what is asked for after Open.
 class NotingSource final : public ByteSource {
  public:
-  NotingSource(std::string bytes, Ranges& reads)
-      : bytes_(std::move(bytes)), reads_(reads) {}
+  NotingSource(std::string_view file, Ranges& reads)
+      : file_(std::as_bytes(std::span(file))), reads_(reads) {}
 
-  const std::string& name() const override { return name_; }
+  const std::string& name() const override { return file_.name(); }
   Task<Result<std::uint64_t>> Open(Destination first,
-                                   std::stop_token) override {
-    Fill(0, first);
-    co_return bytes_.size();
+                                   std::stop_token stop) override {
+    return file_.Open(std::move(first), std::move(stop));
   }
   Task<Result<void>> Read(std::uint64_t offset, Destination destination,
-                          std::stop_token) override {
-    const std::uint64_t end = offset + destination.size();
-    reads_.emplace_back(offset, end);
-    if (end > bytes_.size()) {
-      co_return Fail(ErrorCode::kInvalidArgument, "it ends before");
-    }
-    Fill(offset, destination);
-    co_return Result<void>();
+                          std::stop_token stop) override {
+    reads_.emplace_back(offset, offset + destination.size());
+    return file_.Read(offset, std::move(destination), std::move(stop));
   }
 
  private:
-  void Fill(std::uint64_t at, const Destination& destination) {
-    for (const std::span<std::byte> segment : destination.segments) {
-      const std::size_t n = std::min<std::size_t>(
-          segment.size(), bytes_.size() - std::min(at, bytes_.size()));
-      std::memcpy(segment.data(), bytes_.data() + at, n);
-      at += n;
-    }
-  }
-
-  const std::string name_ = "memory";
-  const std::string bytes_;
+  MemorySource file_;
   Ranges& reads_;
 };
 

@@ -67,7 +67,6 @@ TEST(Safetensors, NullIsNoMetadata) {
   EXPECT_TRUE(read->metadata.empty());
 }
 
-// Escapes as serde_json writes them, and the metadata first (0.8.0).
 // The reference refuses them, as any trailing characters.
 TEST(Safetensors, NulsAreNoPadding) {
   using std::string_literals::operator""s;
@@ -77,6 +76,7 @@ TEST(Safetensors, NulsAreNoPadding) {
             std::string::npos);
 }
 
+// Escapes as serde_json writes them, and the metadata first (0.8.0).
 TEST(Safetensors, EscapesAndMetadata) {
   SafetensorsHeader header;
   header.metadata["a"] = "b\xc3\xa9\"\\\n\x01\x7f/";

@@ -37,6 +37,16 @@ class TorchFileLoad : public EngineTest {
     head.key = "run/last.ckpt";
     return *bucket.Head(std::move(head)).Get();
   }
+  // As its checksum tells.
+  void ExpectDamageIn(const std::string& record) {
+    LoadOptions options;
+    options.verify_crc = true;
+    const Result<Value> loaded = LoadTorchFile(engine, kPath, options).Get();
+    ASSERT_FALSE(loaded);
+    EXPECT_EQ(loaded.error().code(), ErrorCode::kDataLoss);
+    EXPECT_NE(loaded.error().message().find(record), std::string::npos)
+        << loaded.error().message();
+  }
   // Bytes of bodies that were asked for since `from` calls.
   std::uint64_t Fetched(std::size_t from) {
     std::uint64_t sum = 0;
@@ -215,13 +225,7 @@ TEST_F(TorchFileLoad, DamageShowsWithCrcs) {
   put.payload.segments = {std::as_bytes(std::span(*bytes))};
   ASSERT_TRUE(bucket.Put(std::move(put)).Get());
   EXPECT_TRUE(LoadTorchFile(engine, kPath).Get());
-  LoadOptions options;
-  options.verify_crc = true;
-  const Result<Value> loaded = LoadTorchFile(engine, kPath, options).Get();
-  ASSERT_FALSE(loaded);
-  EXPECT_EQ(loaded.error().code(), ErrorCode::kDataLoss);
-  EXPECT_NE(loaded.error().message().find("last/data/0"), std::string::npos)
-      << loaded.error().message();
+  ExpectDamageIn("last/data/0");
 }
 
 TEST_F(TorchFileLoad, ADamagedPickleIsFoundByItsChecksum) {
@@ -230,13 +234,7 @@ TEST_F(TorchFileLoad, ADamagedPickleIsFoundByItsChecksum) {
   bytes[bytes.find("weight")] ^= 1;
   bucket.PutBytes("run/last.ckpt", bytes);
   EXPECT_TRUE(LoadTorchFile(engine, kPath).Get());
-  LoadOptions options;
-  options.verify_crc = true;
-  const Result<Value> loaded = LoadTorchFile(engine, kPath, options).Get();
-  ASSERT_FALSE(loaded);
-  EXPECT_EQ(loaded.error().code(), ErrorCode::kDataLoss);
-  EXPECT_NE(loaded.error().message().find("last/data.pkl"), std::string::npos)
-      << loaded.error().message();
+  ExpectDamageIn("last/data.pkl");
 }
 
 TEST_F(TorchFileLoad, ProgressEndsAtTheTotal) {

@@ -1,4 +1,4 @@
-// MemorySource: a file that is in memory, for targets that read whole files.
+// MemorySource: a file that is in memory.
 #pragma once
 
 #include <algorithm>
