@@ -30,6 +30,9 @@ struct EngineOptions {
   // Ranges of a download, and how many of one load are on the wire at once.
   std::uint64_t range_bytes = 8ull << 20;
   int ranges_in_flight = 16;
+  // What one stream of a file (DcpFileSystem::CreateStream) holds in memory:
+  // parts that are not sent yet, or ranges that are read ahead.
+  std::uint64_t stream_bytes = 96ull << 20;
   // Paths below a mount of ckptfs are recognised and taken in S3 directly, with
   // the credentials above, where there are any.
   bool bypass_mounts = true;

@@ -6,7 +6,7 @@ import os
 import threading
 
 from . import _core
-from .config import MAX_ATTEMPTS, RANGE_BYTES, S3ClientConfig
+from .config import MAX_ATTEMPTS, RANGE_BYTES, STREAM_BYTES, S3ClientConfig
 
 # What the engine reads from the environment when it opens a bucket: a change
 # counts from the next call on.
@@ -72,14 +72,17 @@ def _make(region: str, endpoint: str,
                             max_attempts=_max_attempts(S3ClientConfig()))
     parts = min(64, max(8, round(config.throughput_target_gbps * 0.4)))
     ranges = 2 * parts
+    stream_bytes = max(STREAM_BYTES, parts * RANGE_BYTES)
     if config.memory_limit is not None:
         parts = min(parts, config.memory_limit // config.part_size)
         ranges = min(ranges, config.memory_limit // RANGE_BYTES)
+        stream_bytes = config.memory_limit
     return _core.Engine(
         region=region, endpoint=endpoint, part_bytes=config.part_size,
         range_bytes=RANGE_BYTES, ca_file=config.ca_file or "",
         force_path_style=True if config.force_path_style else None,
         parts_in_flight=parts, ranges_in_flight=ranges,
+        stream_bytes=stream_bytes,
         max_attempts=_max_attempts(config),
         unsigned_requests=config.unsigned, profile=config.profile or "",
         requester_pays=config.requester_pays,

@@ -6,6 +6,7 @@ import re
 
 MIB = 1 << 20
 RANGE_BYTES = 8 * MIB
+STREAM_BYTES = 96 * MIB
 MAX_ATTEMPTS = 64
 _MIN_PART = 5 * MIB
 _MAX_PART = 5 << 30
@@ -27,7 +28,8 @@ class S3ClientConfig:
     Attributes:
         throughput_target_gbps: speed to aim at, in Gbit/s: one part of an
             upload and two ranges of a download are in flight for each 2.5 of
-            it, at least 8 and 16, at most 64 and 128.
+            it, at least 8 and 16, at most 64 and 128. A stream holds 8 MiB
+            in memory for each, at least 96 MiB.
         part_size: bytes of a part of an upload, 5 MiB to 5 GiB; raised for
             objects that would have more than 10,000 of them.
         unsigned: requests without a signature; of a profile only the region

@@ -58,9 +58,10 @@ class S3Reader(io.BufferedIOBase):
     It is found when the reader is made, not at the first read: the request
     that tells the size brings the first megabyte, and a file that is not there
     is an error where it is named. Bytes of a version that replaces it later
-    are never delivered. Small reads in order are fetched ahead, up to 64 MiB;
-    large ones arrive in the caller's memory, in parallel ranges. Calls release
-    the GIL; threads may share a reader, and take turns.
+    are never delivered. Reads in order are fetched ahead, up to 96 MiB (see
+    S3ClientConfig); large ones elsewhere arrive in the caller's memory, in
+    parallel ranges. Calls release the GIL; threads may share a reader, and take
+    turns.
 
     Attributes:
         name: the path.
@@ -76,6 +77,27 @@ class S3Reader(io.BufferedIOBase):
             self.name)
         self.size = self._core.size
         self._at = 0
+
+    @property
+    def bucket(self) -> str | None:
+        """The bucket; None unless the path is an s3:// URI."""
+        return self._bucket_and_key()[0]
+
+    @property
+    def key(self) -> str | None:
+        """The key; None unless the path is an s3:// URI."""
+        return self._bucket_and_key()[1]
+
+    def _bucket_and_key(self) -> tuple[str | None, str | None]:
+        scheme, found, rest = self.name.partition("s3://")
+        if scheme or not found:
+            return None, None
+        bucket, _, key = rest.partition("/")
+        return bucket, key
+
+    def prefetch(self) -> None:
+        """Does nothing: what it asks for in s3torchconnector came when the
+        reader was made."""
 
     def readable(self) -> bool:
         return True
@@ -163,8 +185,8 @@ class S3Writer(io.BufferedIOBase):
     less than a part is one PUT; parts begin at the part size of the client
     configuration and grow as the file does, so that 5 TiB fit. Large buffers
     are sent from the memory they are in, others through up to 96 MiB of copies
-    (two parts, where these are larger). Calls release the GIL; threads may
-    share a writer, and take turns.
+    (see S3ClientConfig; two parts, where these are larger). Calls release the
+    GIL; threads may share a writer, and take turns.
 
     Attributes:
         name: the path.

@@ -106,12 +106,16 @@ std::vector<std::tuple<std::string, std::uint64_t, bool>> Archive::Records()
 
 nb::bytes Archive::Record(const std::string& name) {
   CheckProcess();
+  const ZipEntry& entry = Find(name);
+  if (auto held = zip_->ReadHeld(entry)) {
+    const std::string_view bytes = ValueOrRaise(*std::move(held));
+    return nb::bytes(bytes.data(), bytes.size());
+  }
   std::stop_source stop;
-  const std::string bytes =
-      ValueOrRaise(Wait(runtime_.strand(),
-                        runtime_.Start<std::string>(
-                            zip_->ReadWhole(Find(name), stop.get_token())),
-                        stop));
+  const std::string bytes = ValueOrRaise(Wait(
+      runtime_.strand(),
+      runtime_.Start<std::string>(zip_->ReadWhole(entry, stop.get_token())),
+      stop));
   return nb::bytes(bytes.data(), bytes.size());
 }
 

@@ -38,12 +38,12 @@ void MakeEngine(Engine* memory, std::string region, std::string endpoint,
                 std::string ca_file, std::optional<bool> force_path_style,
                 std::uint64_t part_bytes, int parts_in_flight,
                 std::uint64_t range_bytes, int ranges_in_flight,
-                int work_threads, bool bypass_mounts, int max_attempts,
-                bool unsigned_requests, std::string profile,
-                bool requester_pays, std::string access_key_id,
-                std::string secret_access_key, std::string session_token,
-                std::string storage_class, std::string sse,
-                std::string sse_kms_key_id,
+                std::uint64_t stream_bytes, int work_threads,
+                bool bypass_mounts, int max_attempts, bool unsigned_requests,
+                std::string profile, bool requester_pays,
+                std::string access_key_id, std::string secret_access_key,
+                std::string session_token, std::string storage_class,
+                std::string sse, std::string sse_kms_key_id,
                 std::optional<bool> sse_bucket_key) {
   EngineOptions options;
   options.s3.region = std::move(region);
@@ -65,6 +65,7 @@ void MakeEngine(Engine* memory, std::string region, std::string endpoint,
   options.parts_in_flight = parts_in_flight;
   options.range_bytes = range_bytes;
   options.ranges_in_flight = ranges_in_flight;
+  options.stream_bytes = stream_bytes;
   options.work_threads = work_threads;
   options.bypass_mounts = bypass_mounts;
   new (memory) Engine(std::move(options));
@@ -162,6 +163,7 @@ void BindEngine(nb::module_& module) {
            nb::arg("parts_in_flight") = defaults.parts_in_flight,
            nb::arg("range_bytes") = defaults.range_bytes,
            nb::arg("ranges_in_flight") = defaults.ranges_in_flight,
+           nb::arg("stream_bytes") = defaults.stream_bytes,
            nb::arg("work_threads") = defaults.work_threads,
            nb::arg("bypass_mounts") = defaults.bypass_mounts,
            nb::arg("max_attempts") = defaults.s3.max_attempts,

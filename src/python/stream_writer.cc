@@ -56,6 +56,7 @@ StreamWriter::~StreamWriter() {
   if (::getpid() != pid_) {
     // The upload is the parent's, and so are the threads that carry it.
     (void)new std::shared_ptr<StreamSink>(std::move(sink_));
+    (void)new std::shared_ptr<std::string>(std::move(staged_));
     return;
   }
   const WithoutGil others;
@@ -83,7 +84,7 @@ void StreamWriter::Check() const {
 
 void StreamWriter::Give(Error error) {
   error_ = std::move(error);
-  staged_ = std::string();
+  staged_ = nullptr;
   Result<void> aborted;
   {
     const WithoutGil others;
@@ -113,7 +114,7 @@ void StreamWriter::Run(Task<Result<void>> task) {
 }
 
 void StreamWriter::SendStaged() {
-  Run(sink_->Write(std::exchange(staged_, {})));
+  Run(sink_->Write(std::exchange(staged_, nullptr)));
   parts_ = true;
 }
 
@@ -122,7 +123,7 @@ std::size_t StreamWriter::Write(nb::handle data) {
   Check();
   std::span<const std::byte> bytes = buffer.bytes();
   while (!bytes.empty()) {
-    if (staged_.empty()) {
+    if (staged_ == nullptr) {
       const std::uint64_t lent = sink_->LendableBytes(bytes.size());
       if (lent > 0) {
         Run(sink_->WriteLent(bytes.first(lent)));
@@ -131,14 +132,18 @@ std::size_t StreamWriter::Write(nb::handle data) {
         continue;
       }
     }
+    if (staged_ == nullptr) {
+      staged_ = sink_->TakeBuffer();
+      staged_->clear();
+    }
     const std::uint64_t part_bytes = sink_->NextPartBytes();
     const std::uint64_t n =
-        std::min<std::uint64_t>(bytes.size(), part_bytes - staged_.size());
+        std::min<std::uint64_t>(bytes.size(), part_bytes - staged_->size());
     const auto copy = [&] {
       // Small files need no more than they have; what has had a part will most
       // likely fill another.
-      if (parts_) staged_.reserve(part_bytes);
-      staged_.append(reinterpret_cast<const char*>(bytes.data()), n);
+      if (parts_) staged_->reserve(part_bytes);
+      staged_->append(reinterpret_cast<const char*>(bytes.data()), n);
     };
     if (n >= kLongCopy) {
       const WithoutGil others;
@@ -147,14 +152,14 @@ std::size_t StreamWriter::Write(nb::handle data) {
       copy();
     }
     bytes = bytes.subspan(n);
-    if (staged_.size() == part_bytes) SendStaged();
+    if (staged_->size() == part_bytes) SendStaged();
   }
   return buffer.bytes().size();
 }
 
 void StreamWriter::Close() {
   Check();
-  if (!staged_.empty()) SendStaged();
+  if (staged_ != nullptr) SendStaged();
   Run(sink_->Commit(condition_));
   Drop();
 }

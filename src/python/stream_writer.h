@@ -49,8 +49,8 @@ class StreamWriter {
   const std::string name_;
   std::shared_ptr<StreamSink> sink_;  // null: nothing to be done any more
   std::optional<Error> error_;
-  std::string staged_;  // the beginning of the next part
-  bool parts_ = false;  // there was one
+  std::shared_ptr<std::string> staged_;  // the beginning of the next part
+  bool parts_ = false;                   // there was one
 };
 
 std::unique_ptr<StreamWriter> OpenStreamWriter(Engine& engine, std::string path,

@@ -273,6 +273,18 @@ def _(library, place):
     return f"{len(reader.read(4))} bytes"
 
 
+@case("`S3Reader.bucket`, `key`")
+def _(library, place):
+    reader = library.checkpoint().reader(place.uri + "there.pt")
+    return (f"{reader.bucket == place.bucket}, "
+            f"{f's3://{reader.bucket}/{reader.key}' == place.uri + 'there.pt'}")
+
+
+@case("`S3Reader.prefetch`")
+def _(library, place):
+    library.checkpoint().reader(place.uri + "there.pt").prefetch()
+
+
 @case("`S3Reader`: the object is replaced between two reads of ranges")
 def _(library, place):
     place.write("x", b"old." * (4 * MIB))

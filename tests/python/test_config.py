@@ -247,6 +247,47 @@ def test_the_memory_limit_bounds_what_is_in_flight(bucket, s3server):
     assert operations["GetObject"]["max_in_flight"] == 1
 
 
+def test_the_memory_limit_bounds_streams(bucket, s3server):
+    limit = 10 * MIB
+    checkpoint = ckptfs.S3Checkpoint(s3client_config=S3ClientConfig(
+        part_size=5 * MIB, memory_limit=limit))
+    content = bytes(40 * MIB)
+    s3server.control("set?latency_ms=20")
+    s3server.control("reset-stats")
+    try:
+        with checkpoint.writer(bucket.uri + "x") as writer:
+            for begin in range(0, len(content), MIB):
+                writer.write(content[begin:begin + MIB])
+        with checkpoint.reader(bucket.uri + "x") as reader:
+            while reader.read(MIB):
+                # What is ahead is on its way or in memory.
+                assert (s3server.stats()["bytes_out"] - reader.tell()
+                        <= limit + 3 * MIB)
+    finally:
+        s3server.control("set?latency_ms=0")
+    operations = s3server.stats()["operations"]
+    assert operations["UploadPart"]["max_in_flight"] <= 2
+
+
+def test_streams_take_the_memory_that_they_may(bucket, s3server):
+    """They are waited for nowhere, on a server that answers late."""
+    checkpoint = ckptfs.S3Checkpoint(s3client_config=S3ClientConfig(
+        part_size=5 * MIB, throughput_target_gbps=100,
+        memory_limit=100 * MIB))
+    s3server.control("fault?op=UploadPart&action=hold&count=-1")
+    try:
+        with checkpoint.writer(bucket.uri + "x") as writer:
+            for _ in range(19):
+                writer.write(bytes(5 * MIB))
+            s3server.control("wait-held?count=19&timeout_ms=10000", post=False)
+            s3server.control("clear")
+            s3server.control("release")
+    finally:
+        s3server.control("clear")
+        s3server.control("release")
+    assert s3server.stats()["operations"]["UploadPart"]["max_in_flight"] >= 19
+
+
 def test_a_ca_file(no_keys, tmp_path, monkeypatch):
     folder = tmp_path / "tls"
     folder.mkdir()

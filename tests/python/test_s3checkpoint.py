@@ -105,6 +105,12 @@ def test_paths_may_be_path_objects(tmp_path):
         open_reader(5)
 
 
+def test_a_reader_of_a_plain_file_has_no_bucket(tmp_path):
+    (tmp_path / "x").write_bytes(b"12")
+    with ckptfs.S3Checkpoint().reader(tmp_path / "x") as reader:
+        assert (reader.bucket, reader.key) == (None, None)
+
+
 def test_a_reader_seeks_as_files_do(place):
     content = _bytes(3 * MIB)
     _put(place, "x", content)

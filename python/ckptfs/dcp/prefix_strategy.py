@@ -43,7 +43,7 @@ class NumericPrefixStrategy(S3PrefixStrategyBase):
     `rank % prefix_count`, in reverse.
 
     Args:
-        base: of the digits.
+        base: of the digits, at least 2.
         epoch_num: None: no part of the name.
         min_prefix_length: of the digits, at least 1.
         prefix_count: different prefixes, at least 1; None: the world size.
@@ -55,6 +55,8 @@ class NumericPrefixStrategy(S3PrefixStrategyBase):
     def __init__(self, base: int, epoch_num: int | None = None,
                  min_prefix_length: int = 10,
                  prefix_count: int | None = None) -> None:
+        if base < 2:  # no number of digits would do
+            raise ValueError(f"base must be at least 2, not {base}")
         if min_prefix_length < 1:
             raise ValueError("min_prefix_length must be at least 1, not "
                              f"{min_prefix_length}")

@@ -57,13 +57,17 @@ class WriteStream final : public DcpWriteStream {
       return Fail(ErrorCode::kInvalidArgument, "a write to a closed stream");
     }
     while (!bytes.empty()) {
+      if (part_ == nullptr) {
+        part_ = sink_->TakeBuffer();
+        part_->clear();
+      }
       const std::uint64_t part_bytes = sink_->NextPartBytes();
       const std::uint64_t n =
-          std::min<std::uint64_t>(bytes.size(), part_bytes - part_.size());
-      part_.append(reinterpret_cast<const char*>(bytes.data()), n);
+          std::min<std::uint64_t>(bytes.size(), part_bytes - part_->size());
+      part_->append(reinterpret_cast<const char*>(bytes.data()), n);
       bytes = bytes.subspan(n);
       at_ += n;
-      if (part_.size() == part_bytes) CKPTFS_RETURN_IF_ERROR(SendPart());
+      if (part_->size() == part_bytes) CKPTFS_RETURN_IF_ERROR(SendPart());
     }
     return {};
   }
@@ -73,7 +77,7 @@ class WriteStream final : public DcpWriteStream {
       return Fail(ErrorCode::kInvalidArgument, "the stream is closed already");
     }
     Result<void> done;
-    if (!part_.empty()) done = SendPart();
+    if (part_ != nullptr) done = SendPart();
     if (done) done = runtime_.Start<void>(sink_->Commit({})).Get();
     if (!done) {
       const Result<void> aborted = runtime_.Start<void>(sink_->Abort()).Get();
@@ -85,7 +89,8 @@ class WriteStream final : public DcpWriteStream {
 
  private:
   Result<void> SendPart() {
-    return runtime_.Start<void>(sink_->Write(std::exchange(part_, {}))).Get();
+    return runtime_.Start<void>(sink_->Write(std::exchange(part_, nullptr)))
+        .Get();
   }
   // The sink lives and ends on the strand.
   void Drop() {
@@ -95,8 +100,8 @@ class WriteStream final : public DcpWriteStream {
   }
 
   internal::EngineRuntime& runtime_;
-  std::shared_ptr<StreamSink> sink_;  // null: closed
-  std::string part_;
+  std::shared_ptr<StreamSink> sink_;   // null: closed
+  std::shared_ptr<std::string> part_;  // null: nothing of it yet
   std::uint64_t at_ = 0;
 };
 

@@ -12,11 +12,11 @@ namespace ckptfs {
 
 namespace {
 
-constexpr std::uint64_t kEdgeBytes = 1ull << 20;
+// As OpenedFile::kHeadBytes: of a small file all.
+constexpr std::uint64_t kEdgeBytes = (1ull << 20) + (64ull << 10);
 // A read elsewhere fetches as much; reads that go on at most that far behind
 // the last one's end count as in order.
 constexpr std::uint64_t kLeastBytes = 1ull << 20;
-constexpr std::uint64_t kMaxReach = 64ull << 20;
 // One request each, and as much of a read is worth a request of its own.
 constexpr std::uint64_t kWindowBytes = 8ull << 20;
 
@@ -71,6 +71,7 @@ ReadAhead::ReadAhead(internal::EngineRuntime& runtime,
     : runtime_(runtime),
       source_(std::move(source)),
       size_(size),
+      max_reach_(std::max(runtime.options().stream_bytes, kLeastBytes)),
       head_{0, std::move(head), std::nullopt, std::stop_source()} {}
 
 ReadAhead::~ReadAhead() {
@@ -91,7 +92,8 @@ std::size_t ReadAhead::Copy(const Window& window, std::uint64_t at,
 ReadAhead::Window ReadAhead::Fetch(std::uint64_t begin, std::uint64_t end) {
   Window window;
   window.begin = begin;
-  window.bytes = std::make_shared<std::string>(end - begin, '\0');
+  window.bytes = buffers_.Take();
+  window.bytes->resize(end - begin);
   window.coming = runtime_.Start<void>(
       ReadWindow(source_, begin, window.bytes, window.stop.get_token()));
   return window;
@@ -113,7 +115,7 @@ void ReadAhead::Advance(std::uint64_t at) {
     const Window& passed = ahead_.front();
     if (passed.coming && !passed.coming->ready()) break;
     ahead_.pop_front();
-    reach_ = std::min(2 * reach_, kMaxReach);
+    reach_ = std::min(2 * reach_, max_reach_);
   }
   const std::uint64_t bytes = std::clamp(reach_ / 2, kLeastBytes, kWindowBytes);
   std::uint64_t begin = ahead_.empty() ? at : ahead_.back().end();
@@ -169,7 +171,7 @@ Result<std::uint64_t> ReadAhead::Read(std::uint64_t offset,
     reach_ = in_order
                  ? std::min(std::max<std::uint64_t>(
                                 {2 * reach_, 2 * kLeastBytes, 2 * rest.size()}),
-                            kMaxReach)
+                            max_reach_)
                  : 0;
     if (rest.size() >= kWindowBytes) {
       const Result<void> read = ReadLarge(at, rest, wait);

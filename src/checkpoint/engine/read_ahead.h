@@ -14,13 +14,15 @@
 
 #include "checkpoint/engine/engine_runtime.h"
 #include "checkpoint/io/byte_source.h"
+#include "checkpoint/io/part_buffers.h"
 
 namespace ckptfs {
 
 // The file's first and last megabyte stay in memory once they were read: there
 // the formats have their directories. What follows the latest read is fetched
-// ahead, the more the longer the reads go on in order, up to 64 MiB. Large
-// reads take the rest straight into the caller's memory.
+// ahead, the more the longer the reads go on in order, up to
+// EngineOptions::stream_bytes. Large reads take the rest straight into the
+// caller's memory.
 //
 // Not thread-safe; not for the threads of the runtime, which outlives it.
 class ReadAhead {
@@ -79,9 +81,11 @@ class ReadAhead {
   internal::EngineRuntime& runtime_;
   const std::shared_ptr<ByteSource> source_;
   const std::uint64_t size_;
+  const std::uint64_t max_reach_;
   const Window head_;
   Window tail_;
   std::deque<Window> ahead_;  // neighbours, in order
+  PartBuffers buffers_;       // of ahead_
   // How far to read ahead of the last read's end.
   std::uint64_t reach_ = 0;
   std::uint64_t last_end_ = 0;

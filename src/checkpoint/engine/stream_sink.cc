@@ -9,15 +9,10 @@ namespace ckptfs {
 
 namespace {
 
-// Parts that are copied and not sent yet hold this much, or two where these are
-// larger.
-constexpr std::uint64_t kStagedBytes = 96ull << 20;
-
-Payload PayloadOf(std::string part) {
-  auto owner = std::make_shared<const std::string>(std::move(part));
+Payload PayloadOf(std::shared_ptr<const std::string> part) {
   Payload payload;
-  payload.segments.push_back(std::as_bytes(std::span(*owner)));
-  payload.owner = std::move(owner);
+  payload.segments.push_back(std::as_bytes(std::span(*part)));
+  payload.owner = std::move(part);
   return payload;
 }
 
@@ -28,7 +23,8 @@ StreamSink::StreamSink(internal::EngineRuntime& runtime, std::string name)
       plan_(PartPlan::Ladder(std::clamp(runtime.options().part_bytes,
                                         kMinPartBytes, kMaxPartBytes),
                              kMaxPartBytes)),
-      parts_in_flight_(std::max(runtime.options().parts_in_flight, 1)) {}
+      parts_in_flight_(std::max(runtime.options().parts_in_flight, 1)),
+      stream_bytes_(runtime.options().stream_bytes) {}
 
 Task<Result<std::shared_ptr<StreamSink>>> StreamSink::Create(
     internal::EngineRuntime& runtime, std::string path) {
@@ -97,7 +93,7 @@ Task<Result<void>> StreamSink::SendNext(Payload part, int max_pending) {
                        " bytes that a stream of unknown size can have");
   }
   if (!object_->begun()) object_->Begin(key_, ObjectAttributes());
-  if (first_) Send(1, PayloadOf(*std::exchange(first_, std::nullopt)));
+  if (first_ != nullptr) Send(1, PayloadOf(std::exchange(first_, nullptr)));
   Send(next_part_++, std::move(part));
   while (!parts_->error && object_->parts_pending() >= max_pending) {
     parts_->room.emplace();
@@ -111,7 +107,7 @@ Task<Result<void>> StreamSink::SendNext(Payload part, int max_pending) {
   co_return Result<void>();
 }
 
-Task<Result<void>> StreamSink::Write(std::string part) {
+Task<Result<void>> StreamSink::Write(std::shared_ptr<const std::string> part) {
   if (file_ != nullptr) {
     Payload payload = PayloadOf(std::move(part));
     Result<void> wrote = co_await file_->Write(std::move(payload));
@@ -122,13 +118,14 @@ Task<Result<void>> StreamSink::Write(std::string part) {
     first_ = std::move(part);
     co_return Result<void>();
   }
-  const std::uint64_t staged =
-      kStagedBytes / std::max<std::uint64_t>(part.size(), kMinPartBytes);
-  const int max_pending =
-      std::clamp(static_cast<int>(staged), std::min(2, parts_in_flight_),
-                 parts_in_flight_);
+  // One of these is not under way yet: it is filled meanwhile.
+  const std::uint64_t parts =
+      stream_bytes_ / std::max<std::uint64_t>(part->size(), kMinPartBytes);
+  const int held =
+      static_cast<int>(std::clamp<std::uint64_t>(parts, 2, kMaxParts));
   Payload payload = PayloadOf(std::move(part));
-  Result<void> sent = co_await SendNext(std::move(payload), max_pending);
+  Result<void> sent =
+      co_await SendNext(std::move(payload), std::min(held, parts_in_flight_));
   co_return sent;
 }
 
@@ -165,7 +162,8 @@ Task<Result<void>> StreamSink::Commit(WriteCondition condition) {
     info = co_await object_->Complete(std::move(condition));
   } else {
     ObjectAttributes attributes;
-    Payload payload = PayloadOf(first_ ? *std::move(first_) : std::string());
+    if (first_ == nullptr) first_ = std::make_shared<const std::string>();
+    Payload payload = PayloadOf(std::exchange(first_, nullptr));
     info = co_await object_->PutWhole(
         key_, std::move(payload), std::move(attributes), std::move(condition));
   }

@@ -12,6 +12,7 @@
 
 #include "checkpoint/engine/engine_runtime.h"
 #include "checkpoint/io/file_sink.h"
+#include "checkpoint/io/part_buffers.h"
 #include "transfer/object_writer.h"
 #include "transfer/part_plan.h"
 
@@ -34,8 +35,11 @@ class StreamSink {
   // them to be worth waiting for. 0: none.
   std::uint64_t LendableBytes(std::uint64_t available) const;
 
-  // Returns once another part may be taken: few are held in memory.
-  Task<Result<void>> Write(std::string part);
+  // For the next part; on any thread.
+  std::shared_ptr<std::string> TakeBuffer() { return buffers_.Take(); }
+  // Returns once another part may be filled: EngineOptions::stream_bytes says
+  // how many are held in memory, at least this one and the next.
+  Task<Result<void>> Write(std::shared_ptr<const std::string> part);
   // Returns when nothing reads the memory any more, with an error too.
   // REQUIRES: a number of bytes that LendableBytes has given.
   Task<Result<void>> WriteLent(std::span<const std::byte> bytes);
@@ -63,9 +67,11 @@ class StreamSink {
   std::string key_;
   const PartPlan plan_;
   const int parts_in_flight_;
+  const std::uint64_t stream_bytes_;
+  PartBuffers buffers_;
   int next_part_ = 1;
   // The first part, until there is a second: alone it is one PUT.
-  std::optional<std::string> first_;
+  std::shared_ptr<const std::string> first_;
   const std::shared_ptr<Parts> parts_ = std::make_shared<Parts>();
 };
 

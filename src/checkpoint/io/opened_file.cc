@@ -63,6 +63,21 @@ Task<Result<std::string_view>> OpenedFile::FetchTail(std::uint64_t bytes,
   co_return std::string_view(tail_);
 }
 
+std::optional<std::string_view> OpenedFile::Held(std::uint64_t offset,
+                                                 std::uint64_t bytes) const {
+  const auto within =
+      [&](std::string_view held,
+          std::uint64_t begin) -> std::optional<std::string_view> {
+    if (offset < begin || offset - begin > held.size() ||
+        bytes > held.size() - (offset - begin)) {
+      return std::nullopt;
+    }
+    return held.substr(offset - begin, bytes);
+  };
+  const std::optional<std::string_view> first = within(head_, 0);
+  return first ? first : within(tail_, size_ - tail_.size());
+}
+
 Task<Result<void>> OpenedFile::Read(std::uint64_t offset,
                                     Destination destination,
                                     std::stop_token stop) {

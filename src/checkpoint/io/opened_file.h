@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -36,6 +37,11 @@ class OpenedFile {
   // once. Valid until this moves or ends.
   Task<Result<std::string_view>> FetchTail(std::uint64_t bytes,
                                            std::stop_token stop);
+
+  // A range that the head has, or the tail; nullopt: neither has all of it. On
+  // any thread, once FetchTail has ended: nothing changes any more.
+  std::optional<std::string_view> Held(std::uint64_t offset,
+                                       std::uint64_t bytes) const;
 
   // As ByteSource::Read, but that what the head or the tail has is copied from
   // there.

@@ -61,15 +61,31 @@ std::uint64_t ZipReader::RoomEnd(const ZipEntry& entry) const {
   return next == entries_.end() ? directory_offset_ : next->header_offset;
 }
 
+std::uint64_t ZipReader::HeaderBytes(const ZipEntry& entry) const {
+  const std::uint64_t wanted = kLocalHeaderBytes + entry.name.size();
+  return std::min(wanted, RoomEnd(entry) - entry.header_offset);
+}
+
 Task<Result<std::uint64_t>> ZipReader::PayloadOffset(ZipEntry entry,
                                                      std::stop_token stop) {
-  const std::uint64_t limit = RoomEnd(entry);
-  const std::uint64_t wanted = kLocalHeaderBytes + entry.name.size();
-  const std::uint64_t bytes = std::min(wanted, limit - entry.header_offset);
-  Result<std::string> header =
-      co_await file_.Bytes(entry.header_offset, bytes, std::move(stop));
+  Result<std::string> header = co_await file_.Bytes(
+      entry.header_offset, HeaderBytes(entry), std::move(stop));
   CKPTFS_CO_RETURN_IF_ERROR(header);
-  co_return ZipPayloadOffset(entry, BytesOf(*header), limit);
+  co_return ZipPayloadOffset(entry, BytesOf(*header), RoomEnd(entry));
+}
+
+std::optional<Result<std::string_view>> ZipReader::ReadHeld(
+    const ZipEntry& entry) const {
+  const std::optional<std::string_view> header =
+      file_.Held(entry.header_offset, HeaderBytes(entry));
+  if (entry.deflated || !header) return std::nullopt;
+  const Result<std::uint64_t> offset =
+      ZipPayloadOffset(entry, BytesOf(*header), RoomEnd(entry));
+  if (!offset) return Fail(offset.error());
+  const std::optional<std::string_view> payload =
+      file_.Held(*offset, entry.stored_bytes);
+  if (!payload) return std::nullopt;
+  return *payload;
 }
 
 Task<Result<std::string>> ZipReader::ReadWhole(ZipEntry entry,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -48,11 +49,16 @@ class ZipReader {
                                             std::stop_token stop);
   // All bytes of a record, decompressed; for what fits into memory.
   Task<Result<std::string>> ReadWhole(ZipEntry entry, std::stop_token stop);
+  // Likewise, at once and on any thread; nullopt: it is compressed, or the file
+  // does not hold it (OpenedFile::Held). Valid as long as this.
+  std::optional<Result<std::string_view>> ReadHeld(const ZipEntry& entry) const;
 
  private:
   explicit ZipReader(OpenedFile file) : file_(std::move(file)) {}
   Task<Result<void>> FindRecords(std::stop_token stop,
                                  std::uint64_t tail_bytes);
+  // Of the local header of an entry: what tells where the payload begins.
+  std::uint64_t HeaderBytes(const ZipEntry& entry) const;
 
   OpenedFile file_;
   std::uint64_t directory_offset_ = 0;

@@ -94,6 +94,22 @@ TEST_F(OpenedFileTest, OnlyWhatLiesBetweenHeadAndTailIsFetched) {
   EXPECT_EQ(reads, (Ranges{{10, 30}, {12, 30}, {12, 17}}));
 }
 
+TEST_F(OpenedFileTest, WhatHeadOrTailHaveIsHeld) {
+  OpenWith(40);
+  EXPECT_EQ(file->Held(0, 10), Content(0, 10));
+  EXPECT_EQ(file->Held(35, 1), std::nullopt);
+  ASSERT_TRUE(Await(strand, file->FetchTail(10, {})).has_value());
+  reads.clear();
+  EXPECT_EQ(file->Held(3, 0), "");
+  EXPECT_EQ(file->Held(3, 8), std::nullopt);
+  EXPECT_EQ(file->Held(29, 2), std::nullopt);
+  EXPECT_EQ(file->Held(30, 10), Content(30, 40));
+  EXPECT_EQ(file->Held(30, 11), std::nullopt);
+  EXPECT_EQ(file->Held(41, 0), std::nullopt);
+  EXPECT_EQ(file->Held(~0ull, ~0ull), std::nullopt);
+  EXPECT_EQ(reads, Ranges{});
+}
+
 TEST_F(OpenedFileTest, EverySegmentGetsItsBytes) {
   OpenWith(40);
   ASSERT_TRUE(Await(strand, file->FetchTail(10, {})).has_value());

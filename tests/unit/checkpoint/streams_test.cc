@@ -39,8 +39,9 @@ class StreamsTest : public EngineTest {
     while (done && !rest.empty()) {
       const auto n =
           std::min<std::uint64_t>(rest.size(), sink->NextPartBytes());
-      std::string part(reinterpret_cast<const char*>(rest.data()), n);
-      done = runtime().Start<void>(sink->Write(std::move(part))).Get();
+      const std::shared_ptr<std::string> part = sink->TakeBuffer();
+      part->assign(reinterpret_cast<const char*>(rest.data()), n);
+      done = runtime().Start<void>(sink->Write(part)).Get();
       rest = rest.subspan(n);
     }
     if (done) done = runtime().Start<void>(sink->Commit({})).Get();

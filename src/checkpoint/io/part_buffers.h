@@ -1,0 +1,44 @@
+// PartBuffers: memory that pieces of a file are copied into, again and again.
+// The kernel takes longer to give fresh pages than a copy takes to fill them.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace ckptfs {
+
+// Thread-safe. Holds as many as were once in use at the same time, until it and
+// all of them are gone.
+class PartBuffers {
+ public:
+  // One that nobody uses any more, with whatever it holds; else an empty one.
+  // Comes back when its last owner is gone, on whichever thread that is.
+  std::shared_ptr<std::string> Take() {
+    std::unique_ptr<std::string> buffer;
+    {
+      const std::lock_guard lock(unused_->mu);
+      if (!unused_->buffers.empty()) {
+        buffer = std::move(unused_->buffers.back());
+        unused_->buffers.pop_back();
+      }
+    }
+    if (buffer == nullptr) buffer = std::make_unique<std::string>();
+    return {buffer.release(), [unused = unused_](std::string* returned) {
+              std::unique_ptr<std::string> owned(returned);
+              const std::lock_guard lock(unused->mu);
+              unused->buffers.push_back(std::move(owned));
+            }};
+  }
+
+ private:
+  struct Unused {
+    std::mutex mu;
+    std::vector<std::unique_ptr<std::string>> buffers;  // guarded by mu
+  };
+  const std::shared_ptr<Unused> unused_ = std::make_shared<Unused>();
+};
+
+}  // namespace ckptfs
