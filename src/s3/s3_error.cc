@@ -141,7 +141,9 @@ std::string Advice(const Reply& reply, const HttpResponse& response,
   const std::string& c = reply.code;
   if (c == "NoSuchBucket") {
     return "bucket \"" + endpoint.bucket() + "\" does not exist at " +
-           endpoint.origin() + "; check its name and --endpoint-url";
+           endpoint.origin() +
+           "; check its name and the endpoint "
+           "(--endpoint-url, AWS_ENDPOINT_URL)";
   }
   if (c == "RequestTimeTooSkewed" || c == "RequestExpired") {
     return SkewText(response, now) + "; synchronise it (NTP)";
@@ -159,10 +161,10 @@ std::string Advice(const Reply& reply, const HttpResponse& response,
       c == "IllegalLocationConstraintException") {
     if (!reply.region.empty()) {
       return "the server reports region \"" + reply.region +
-             "\"; use --region " + reply.region;
+             "\"; use --region " + reply.region + " or AWS_REGION";
     }
     return "the bucket is in another region or at another endpoint; check "
-           "--region and --endpoint-url";
+           "both (--region or AWS_REGION, --endpoint-url or AWS_ENDPOINT_URL)";
   }
   if (reply.status == 403) {
     return "the credentials lack permission for this (a policy of the bucket "
@@ -201,7 +203,8 @@ S3Failure TransportError(const S3Request& request, const HttpResponse& response,
     case TransportFailure::kConnect:
       c = ErrorClass::kNotSent;
       text = "cannot reach " + endpoint.origin() + " (" + text +
-             "); check --endpoint-url and the network";
+             "); check the endpoint (--endpoint-url, AWS_ENDPOINT_URL) and the "
+             "network";
       break;
     case TransportFailure::kTls:
       c = ErrorClass::kHandshake;

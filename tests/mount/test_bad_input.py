@@ -150,7 +150,7 @@ def test_wrong_clock(start_server, point):
 def test_unreachable_server(s3server, point):
     endpoint = f"http://127.0.0.1:{programs.free_port()}"
     Attempt(s3server, point, "--endpoint-url", endpoint).refused(
-        ENDPOINT, re.escape(endpoint), "check --endpoint-url")
+        ENDPOINT, re.escape(endpoint), "check the endpoint")
 
 
 def test_unknown_host(s3server, point):

@@ -176,7 +176,7 @@ bool Files::ReachesAs(const Location& location) const {
 }
 
 Task<Result<Location>> Files::Locate(std::string path) {
-  Result<Location> location = ParseLocation(path);
+  Result<Location> location = ParseFileLocation(path);
   CKPTFS_CO_RETURN_IF_ERROR(location);
   if (location->kind == Location::Kind::kFile &&
       runtime_.options().bypass_mounts) {
@@ -217,11 +217,8 @@ Task<Result<std::unique_ptr<ByteSource>>> Files::Source(std::string path) {
 
 Task<Result<std::unique_ptr<ByteSink>>> Files::Sink(std::string path,
                                                     std::uint64_t size) {
-  // The slash would be dropped, and the file be called as the folder.
-  if (path.ends_with('/')) {
-    co_return Fail(ErrorCode::kInvalidArgument,
-                   path + " names a folder; add the name of a file");
-  }
+  const Result<void> name = CheckNewFileName(path);
+  CKPTFS_CO_RETURN_IF_ERROR(name);
   Result<Location> at = co_await Locate(std::move(path));
   CKPTFS_CO_RETURN_IF_ERROR(at);
   if (at->kind == Location::Kind::kFile) {

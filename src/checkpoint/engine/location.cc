@@ -81,6 +81,21 @@ Result<Location> ParseLocation(std::string_view path) {
   return location;
 }
 
+Result<Location> ParseFileLocation(std::string_view path) {
+  Result<Location> location = ParseLocation(path);
+  if (location && location->kind == Location::Kind::kObject &&
+      location->key.empty()) {
+    return Invalid(path, "names a bucket and no object");
+  }
+  return location;
+}
+
+Result<void> CheckNewFileName(std::string_view path) {
+  if (!path.ends_with('/')) return {};
+  return Fail(ErrorCode::kInvalidArgument,
+              std::string(path) + " names a folder; add the name of a file");
+}
+
 std::string JoinPath(std::string_view folder, std::string_view name) {
   std::string path(folder);
   if (!path.empty() && path.back() != '/') path += '/';

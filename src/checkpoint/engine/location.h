@@ -32,6 +32,11 @@ struct Location {
 // another scheme, no bucket, a NUL byte, an empty path, a key beyond 1,024
 // bytes. Looks at the text alone.
 Result<Location> ParseLocation(std::string_view path);
+// Likewise of a file, which the root of a bucket is not: kInvalidArgument.
+Result<Location> ParseFileLocation(std::string_view path);
+// kInvalidArgument: a slash ends the name of a file that is to be made. It
+// would be dropped, and the file be called as the folder.
+Result<void> CheckNewFileName(std::string_view path);
 
 // A file of a folder: "a/b" + "c" -> "a/b/c". `name` may hold slashes.
 std::string JoinPath(std::string_view folder, std::string_view name);

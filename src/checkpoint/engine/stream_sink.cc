@@ -28,7 +28,9 @@ StreamSink::StreamSink(internal::EngineRuntime& runtime, std::string name)
 
 Task<Result<std::shared_ptr<StreamSink>>> StreamSink::Create(
     internal::EngineRuntime& runtime, std::string path) {
-  Result<Location> at = ParseLocation(path);
+  const Result<void> name = CheckNewFileName(path);
+  CKPTFS_CO_RETURN_IF_ERROR(name);
+  Result<Location> at = ParseFileLocation(path);
   CKPTFS_CO_RETURN_IF_ERROR(at);
   std::shared_ptr<StreamSink> sink(new StreamSink(runtime, at->name));
   // A mounted path goes through the mount, which gathers the parts.

@@ -48,6 +48,18 @@ TEST(Location, OthersAreRefusedByName) {
   EXPECT_FALSE(ParseLocation("s3://b/" + std::string(1025, 'k')));
 }
 
+TEST(Location, TheRootOfABucketIsNoFile) {
+  EXPECT_TRUE(ParseFileLocation("s3://bucket/key"));
+  EXPECT_TRUE(ParseFileLocation("/folder/file"));
+  for (const char* path : {"s3://bucket", "s3://bucket/", "s3://bucket//"}) {
+    const Result<Location> location = ParseFileLocation(path);
+    ASSERT_FALSE(location);
+    EXPECT_EQ(location.error().code(), ErrorCode::kInvalidArgument);
+    EXPECT_NE(location.error().message().find("names a bucket and no object"),
+              std::string::npos);
+  }
+}
+
 TEST(Location, PathsJoin) {
   EXPECT_EQ(JoinPath("a", "b"), "a/b");
   EXPECT_EQ(JoinPath("s3://bucket/", "b/c"), "s3://bucket/b/c");

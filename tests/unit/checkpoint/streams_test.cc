@@ -144,6 +144,18 @@ TEST_F(StreamsTest, ReadsGoOnAfterAnError) {
   }
 }
 
+TEST_F(StreamsTest, AFolderIsNoFile) {
+  for (const char* path : {"s3://bucket", "s3://bucket/folder/"}) {
+    const Result<std::shared_ptr<StreamSink>> sink =
+        runtime()
+            .Start<std::shared_ptr<StreamSink>>(
+                StreamSink::Create(runtime(), path))
+            .Get();
+    ASSERT_FALSE(sink);
+    EXPECT_EQ(sink.error().code(), ErrorCode::kInvalidArgument);
+  }
+}
+
 TEST_F(StreamsTest, AFileThatIsNotThere) {
   for (const std::string& path : Paths()) {
     const Result<std::unique_ptr<ReadAhead>> file = Open(path);
