@@ -324,7 +324,13 @@ def test_prefixes_by_rank():
     assert isinstance(round_robin, S3PrefixStrategyBase)
 
 
+class Unary(NumericPrefixStrategy):
+    def _format_number(self, number, length):
+        return "1" * number
+
+
 @pytest.mark.parametrize("make", [
+    lambda: Unary(1, prefix_count=2),
     lambda: BinaryPrefixStrategy(min_prefix_length=0),
     lambda: HexPrefixStrategy(prefix_count=0),
     lambda: HexPrefixStrategy(epoch_num="1"),
