@@ -32,7 +32,8 @@ build: packages
 	$(CMAKE) --preset release
 	$(CMAKE) --build build/release -j $(JOBS)
 
-demo: build packages-test venv
+# The build makes the Python package where the environment for it is there.
+demo: packages-test venv build
 	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) demo/run.py
 
 test: packages packages-test venv peers
@@ -41,14 +42,14 @@ test: packages packages-test venv peers
 test-all: packages packages-test packages-all venv peers
 	$(PYTHON) tools/run_tests.py --cmake $(CMAKE) --jobs $(JOBS) --all
 
-bench: build packages-test venv
+bench: packages-test venv build
 	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/run_s3server_speed.py
 	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/mount_bench.py
 
-bench-checkpoint: build packages-test venv peers
+bench-checkpoint: packages-test venv peers build
 	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/checkpoint_bench.py
 
-bench-python: build packages-test venv peers
+bench-python: packages-test venv peers build
 	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) bench/python/package_bench.py
 
 install: build

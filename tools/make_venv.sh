@@ -1,6 +1,7 @@
 #!/bin/bash
 # Makes build/venv from tests/requirements.txt, again only when that file or
-# Python changed. pip's cache stays where pip keeps it, outside the clone.
+# Python changed, and shows it the package that the release build makes. pip's
+# cache stays where pip keeps it, outside the clone.
 #
 # On a machine without a GPU the CPU build of torch saves gigabytes:
 #   export PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
@@ -12,7 +13,15 @@ venv=build/venv
 stamp=$venv/.requirements.sha256
 now=$( { /usr/bin/python3 --version; cat "$requirements"; } | sha256sum)
 
+show_package() {
+  local folder
+  for folder in "$venv"/lib/python3*/site-packages; do
+    echo "$PWD/build/release/python" >"$folder/ckptfs.pth"
+  done
+}
+
 if [[ -f $stamp && $(cat "$stamp") == "$now" ]]; then
+  show_package
   exit 0
 fi
 mkdir -p build
@@ -20,6 +29,7 @@ mkdir -p build
 exec 9>build/venv.lock
 flock 9
 if [[ -f $stamp && $(cat "$stamp") == "$now" ]]; then
+  show_package
   exit 0
 fi
 clear=()
@@ -28,4 +38,5 @@ clear=()
 [[ -f $stamp ]] && clear=(--clear)
 /usr/bin/python3 -m venv "${clear[@]}" "$venv"
 "$venv/bin/python" -m pip install --quiet -r "$requirements"
+show_package
 echo "$now" >"$stamp"

@@ -35,8 +35,8 @@ enum class ErrorCode {
   kNotEmpty,
   kNameTooLong,
   kReadOnly,
-  kStale,  // the object was replaced under a pinned reader or writer
-  kInternal,
+  kStale,     // the object was replaced under a pinned reader or writer
+  kInternal,  // what no other code says, e.g. an I/O error of a disk
 };
 
 // The code's stable name, e.g. "NotFound".

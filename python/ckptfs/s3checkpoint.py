@@ -106,8 +106,9 @@ class S3Reader(io.BufferedIOBase):
         return True
 
     def tell(self) -> int:
-        self._check_open()
-        return self._at
+        with self._turn.take():
+            self._check_open()
+            return self._at
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
         """Moves, and returns the new position. Past the end: to the end.
@@ -116,15 +117,17 @@ class S3Reader(io.BufferedIOBase):
             ValueError: a position before the beginning, or another `whence`.
             TypeError: the offset is no integer.
         """
-        self._check_open()
-        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self.size}
-        if whence not in bases:
-            raise ValueError(f"whence is 0, 1 or 2, not {whence!r}")
-        position = bases[whence] + operator.index(offset)
-        if position < 0:
-            raise ValueError(f"a position of {position} in {self.name}")
-        self._at = min(position, self.size)
-        return self._at
+        with self._turn.take():
+            self._check_open()
+            bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._at,
+                     io.SEEK_END: self.size}
+            if whence not in bases:
+                raise ValueError(f"whence is 0, 1 or 2, not {whence!r}")
+            position = bases[whence] + operator.index(offset)
+            if position < 0:
+                raise ValueError(f"a position of {position} in {self.name}")
+            self._at = min(position, self.size)
+            return self._at
 
     def read(self, size: int | None = -1, /) -> bytes:
         """The next `size` bytes, fewer only at the end; None or -1: all.

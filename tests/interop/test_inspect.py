@@ -390,6 +390,10 @@ def test_failures_of_s3_have_codes(s3server, bucket):
         error_of(command, bucket.base + "f.pt", 3, *options, env=wrong)
         error_of(command, f"s3://no-such-{uuid.uuid4().hex[:8]}/f.pt", 4,
                  *options, env=env)
+        assert ".metadata" in error_of(command, bucket.base + "no-dcp/",
+                                       DAMAGED, *options, env=env)
+        error_of(command, f"s3://no-such-{uuid.uuid4().hex[:8]}", 4,
+                 *options, env=env)
         error_of(command, "gs://bucket/f.pt", 2)
         error_of(command, "s3://b/f.pt", 2, *options, env=env)
     error_of("inspect", bucket.base + "f.pt", 5, "--endpoint-url",

@@ -10,6 +10,17 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
+def test_the_environment_of_the_build_has_the_package(tmp_path):
+    environment = {name: value for name, value in os.environ.items()
+                   if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [ROOT / "build/venv/bin/python", "-c",
+         "import ckptfs; print(ckptfs.__file__)"], cwd=tmp_path,
+        env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{ROOT}/build/release/python/")
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_pip_install(tmp_path):

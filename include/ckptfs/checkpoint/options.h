@@ -1,4 +1,5 @@
-// What saves and loads of every format have in common.
+// What saves and loads of every format have in common. The functions in options
+// must not throw: the process would end.
 #pragma once
 
 #include <ckptfs/checkpoint/value.h>

@@ -47,6 +47,7 @@ Task<Result<CheckpointFile>> OpenCheckpointFile(
   // The root of a bucket has no key.
   const bool root =
       location->kind == Location::Kind::kObject && location->key.empty();
+  const bool folder = root || path.ends_with('/');
   std::optional<Error> error;
   if (!root) {
     Result<OpenedFile> file = co_await OpenPath(runtime, path, stop);
@@ -75,6 +76,13 @@ Task<Result<CheckpointFile>> OpenCheckpointFile(
       co_await OpenPath(runtime, std::move(inside), std::move(stop));
   if (metadata) {
     co_return CheckpointFile(*std::move(metadata), FileSummary::Kind::kDcp);
+  }
+  if (folder && metadata.error().code() == ErrorCode::kNotFound &&
+      metadata.error().s3_code() != "NoSuchBucket") {
+    co_return Fail(ErrorCode::kInvalidArgument,
+                   path +
+                       ": a folder without .metadata is no checkpoint of "
+                       "DCP");
   }
   if (!error) co_return Fail(metadata.error());
   if (error->code() == ErrorCode::kInvalidArgument &&

@@ -6,7 +6,7 @@
 namespace ckptfs {
 
 Error FileError(int error_number, const std::string& what) {
-  ErrorCode code = ErrorCode::kUnavailable;
+  ErrorCode code = ErrorCode::kInternal;
   switch (error_number) {
     case ENOENT: code = ErrorCode::kNotFound; break;
     case EEXIST: code = ErrorCode::kAlreadyExists; break;
@@ -20,6 +20,16 @@ Error FileError(int error_number, const std::string& what) {
     case ENOSPC:
     case EDQUOT:
     case ENOMEM: code = ErrorCode::kResourceExhausted; break;
+    case ELOOP:
+    case EINVAL: code = ErrorCode::kInvalidArgument; break;
+    // Network file systems and mounts that have gone.
+    case EAGAIN:
+    case EBUSY:
+    case EINTR:
+    case ENOTCONN:
+    case ECONNABORTED:
+    case EHOSTDOWN:
+    case ETIMEDOUT: code = ErrorCode::kUnavailable; break;
     case EFBIG: code = ErrorCode::kTooLarge; break;
     default: break;
   }

@@ -50,6 +50,13 @@ Result<void> CheckTarget(const std::string& name, const TensorView& from,
   }
   const Result<void> inside = CheckBounds(to);
   if (!inside) return bad("to be loaded into: " + inside.error().message());
+  for (std::size_t d = 0; d < to.shape.size(); ++d) {
+    if (to.shape[d] > 1 && to.strides[d] == 0) {
+      return bad(
+          "is expanded where it is to be loaded: its elements share "
+          "memory");
+    }
+  }
   return {};
 }
 

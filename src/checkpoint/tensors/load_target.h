@@ -12,7 +12,8 @@
 
 namespace ckptfs {
 
-// kInvalidArgument, with the name: another dtype or shape, or no memory.
+// kInvalidArgument, with the name: another dtype or shape, no memory, or memory
+// that elements share (a stride of 0).
 Result<void> CheckTarget(const std::string& name, const TensorView& from,
                          const TensorView& to);
 

@@ -167,6 +167,24 @@ TEST_F(TorchFileLoad, TiedTensorsAreFetchedOnceAndFillBothTargets) {
   EXPECT_LT(Fetched(before), (6u << 20));
 }
 
+TEST_F(TorchFileLoad, ATargetWhoseElementsShareMemoryIsRefused) {
+  Save(State({{"a", NewTensor({4, 3}, 1)}}));
+  for (const std::vector<std::int64_t>& strides :
+       {std::vector<std::int64_t>{0, 1}, {0, 0}}) {
+    TensorView a = NewTensor({4, 3}, 2);
+    a.strides = strides;
+    const std::string before = BytesOf(NewTensor({4, 3}, 2));
+    const Result<LoadReport> report =
+        LoadTorchFileInto(engine, kPath, State({{"a", a}})).Get();
+    ASSERT_FALSE(report);
+    EXPECT_NE(report.error().message().find("tensor a is expanded"),
+              std::string::npos)
+        << report.error().message();
+    a.strides = {3, 1};
+    EXPECT_EQ(BytesOf(a), before);
+  }
+}
+
 // [S-64]
 TEST_F(TorchFileLoad, AWrongShapeOrDTypeTouchesNothing) {
   Save(State({{"a", NewTensor({100}, 1)}, {"b", NewTensor({100}, 2)}}));
