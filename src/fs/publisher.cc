@@ -236,8 +236,8 @@ Task<Result<void>> Publisher::PreserveForReaders(std::shared_ptr<File> file) {
   Result<ObjectInfo> copy = co_await CopyObject(context_.store, context_.strand,
                                                 *file->base, key, none);
   if (!copy) {
-    // A condition is found not to hold before the copy is made or behind it, and
-    // a reply may be lost: there may be one, which nobody will read.
+    // A condition is found not to hold before the copy is made or behind it,
+    // and a reply may be lost: there may be one, which nobody will read.
     RunInBackground(context_, RemoveObject(key));
     const ErrorCode code = copy.error().code();
     // Already replaced or removed by somebody else: nothing left to keep.

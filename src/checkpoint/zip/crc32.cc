@@ -13,8 +13,8 @@ std::uint32_t Crc32(std::span<const std::byte> bytes) {
 
 std::uint32_t Crc32Combine(std::uint32_t first, std::uint32_t second,
                            std::uint64_t second_bytes) {
-  return static_cast<std::uint32_t>(crc32_combine64(
-      first, second, static_cast<z_off64_t>(second_bytes)));
+  return static_cast<std::uint32_t>(
+      crc32_combine64(first, second, static_cast<z_off64_t>(second_bytes)));
 }
 
 }  // namespace ckptfs
