@@ -51,7 +51,9 @@ Result<void> CheckTarget(const std::string& name, const TensorView& from,
   const Result<void> inside = CheckBounds(to);
   if (!inside) return bad("to be loaded into: " + inside.error().message());
   for (std::size_t d = 0; d < to.shape.size(); ++d) {
-    if (to.shape[d] > 1 && to.strides[d] == 0) {
+    // What is expanded in the file, too, loses nothing.
+    const bool equal = d < from.strides.size() && from.strides[d] == 0;
+    if (to.shape[d] > 1 && to.strides[d] == 0 && !equal) {
       return bad(
           "is expanded where it is to be loaded: its elements share "
           "memory");

@@ -13,7 +13,7 @@
 namespace ckptfs {
 
 // kInvalidArgument, with the name: another dtype or shape, no memory, or memory
-// that elements share (a stride of 0).
+// that elements share (a stride of 0) which differ in the file.
 Result<void> CheckTarget(const std::string& name, const TensorView& from,
                          const TensorView& to);
 
