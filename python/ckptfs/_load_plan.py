@@ -129,6 +129,9 @@ class Plan:
             self._wrong.append(
                 f"{key} is {loaded.dtype} {tuple(loaded.shape)} in the file, "
                 f"not {state.dtype} {tuple(state.shape)}")
+        elif loaded.layout != state.layout:
+            self._wrong.append(f"{key} is {loaded.layout} in the file, not "
+                               f"{state.layout}")
         elif state.device.type == "meta":
             self._wrong.append(f"{key} is on meta: there is no memory to load "
                                "into")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import importlib.util
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 # Absolute imports: this is fsspec itself.
 import fsspec
@@ -30,7 +30,9 @@ class CkptFileSystem(AbstractFileSystem):
     """Buckets and keys as fsspec's files and folders.
 
     Folders follow from keys: one is there while a key below it is, and making
-    one does nothing. A file appears whole, when it is closed or its
+    one changes nothing in S3. To `isdir` and `ls` what this process has made by
+    `makedirs` is an empty folder until it removes it: programs, Lightning among
+    them, look for what they have made. A file appears whole, when it is closed or its
     transaction ends, or not at all. Listings are not cached unless asked.
 
     Args:
@@ -55,6 +57,9 @@ class CkptFileSystem(AbstractFileSystem):
     # Instances are cheap, and the text of a configuration, by which fsspec
     # would tell them apart, does not show its secrets.
     cachable = False
+    # Folders without keys, (endpoint, path) each. Of the class: Lightning makes
+    # a folder by one instance and looks for it by the next.
+    _made: ClassVar[set[tuple[str | None, str]]] = set()
 
     def __init__(self, region: str | None = None, endpoint: str | None = None,
                  config: S3ClientConfig | None = None,
@@ -193,7 +198,12 @@ class CkptFileSystem(AbstractFileSystem):
             found.extend(self._folder(f"{bucket}/{common[:-1]}")
                          for common in prefixes)
         if not there:
-            return [self.info(path)]
+            try:
+                return [self.info(path)]
+            except FileNotFoundError:
+                if self._is_made(path):
+                    return []
+                raise
         found.sort(key=lambda entry: entry["name"])
         self.dircache[path] = found
         return found
@@ -254,7 +264,7 @@ class CkptFileSystem(AbstractFileSystem):
         try:
             return self.info(path)["type"] == "directory"
         except FileNotFoundError:
-            return False
+            return self._is_made(path)
 
     def isfile(self, path: str) -> bool:
         """Whether it is a file. Trouble is raised."""
@@ -289,6 +299,22 @@ class CkptFileSystem(AbstractFileSystem):
             if (listed == path or listed.startswith(path + "/")
                     or path.startswith(listed + "/")):
                 self.dircache.pop(listed, None)
+
+    # Folders.
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Makes nothing but an entry for this process; see the class."""
+        self._made.add((self.endpoint, self._strip_protocol(path)))
+
+    def _is_made(self, path: str) -> bool:
+        return (self.endpoint, self._strip_protocol(path)) in self._made
+
+    def _forget_made(self, path: str) -> bool:
+        """With what is below. Whether there was any."""
+        made = [entry for entry in self._made if entry[0] == self.endpoint
+                and f"{entry[1]}/".startswith(f"{path}/")]
+        self._made.difference_update(made)
+        return bool(made)
 
     # Reading and writing.
 
@@ -443,7 +469,7 @@ class CkptFileSystem(AbstractFileSystem):
         if recursive and maxdepth is None:
             for root in self.expand_path(path):
                 found = self._keys_of(root)
-                if not found:
+                if not self._forget_made(root) and not found:
                     raise FileNotFoundError(root)
                 keys.setdefault(self._split(root)[0], {}).update(found)
         else:

@@ -236,10 +236,11 @@ class S3Writer(io.BufferedIOBase):
             self._check()
             try:
                 written = self._core.write(data)
-            except (TypeError, BufferError):
-                raise  # nothing was taken
             except BaseException as error:
-                self._note(error)
+                # Of a buffer that is none, or has gaps, nothing was taken.
+                if isinstance(error, S3Exception) or not isinstance(
+                        error, (TypeError, BufferError, ValueError)):
+                    self._note(error)
                 raise
             self._at += written
             return written

@@ -418,3 +418,18 @@ def test_a_folder_does_not_move_into_itself(fs, root):
     assert fs.cat_file(f"{root}/r/x") == b"a"
     fs.mv(f"{root}/r", f"{root}/r2", recursive=True)
     assert fs.cat_file(f"{root}/r2/x") == b"a"
+
+
+def test_a_folder_that_was_made_is_there_until_it_is_removed(bucket):
+    folder = bucket.uri + "made/inner"
+    CkptFileSystem().makedirs(folder)
+    files = CkptFileSystem()
+    assert files.isdir(folder) and not files.isfile(folder)
+    assert files.ls(folder) == []
+    assert bucket.names() == []
+    # The next process does not see it.
+    assert not files.isdir(bucket.uri + "made") and not files.exists(folder)
+    files.rm(bucket.uri + "made", recursive=True)
+    assert not files.isdir(folder)
+    with pytest.raises(FileNotFoundError):
+        files.rm(bucket.uri + "made", recursive=True)

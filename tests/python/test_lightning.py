@@ -186,6 +186,18 @@ def test_a_logger_of_lightning(bucket):
     assert CSVLogger(bucket.uri + "logs").version == 1
 
 
+def test_hyper_parameters_go_to_the_logger_of_a_root_dir(bucket):
+    class WithHyperParameters(Model):
+        def __init__(self, width=3):
+            super().__init__()
+            self.save_hyperparameters()
+
+    trainer = make_trainer(default_root_dir=bucket.uri + "root", logger=True)
+    trainer.fit(WithHyperParameters(), Data())
+    hparams = bucket.read("root/lightning_logs/version_0/hparams.yaml")
+    assert b"width: 3" in hparams
+
+
 def test_a_partial_checkpoint(bucket):
     class HeadOnly(Model):
         def __init__(self):

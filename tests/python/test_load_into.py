@@ -282,3 +282,15 @@ def test_what_has_no_memory_of_its_own_is_refused_before_anything(place):
         with pytest.raises(ValueError, match=f"b is .*{why}"):
             ckptfs.load_into(state, place + "x.pt")
         assert torch.equal(state["a"], torch.zeros(3))
+
+
+@pytest.mark.parametrize("sparse", ["file", "state"])
+def test_another_layout_is_an_error_before_anything_changes(tmp_path, sparse):
+    dense = torch.eye(3)
+    ckptfs.save({"a": dense.to_sparse() if sparse == "file" else dense,
+                 "b": torch.ones(2)}, tmp_path / "x.pt")
+    state = {"a": dense.to_sparse() if sparse == "state" else dense.clone(),
+             "b": torch.zeros(2)}
+    with pytest.raises(ValueError, match="a is torch.sparse_coo|a is torch.str"):
+        ckptfs.load_into(state, tmp_path / "x.pt")
+    assert state["b"].sum() == 0

@@ -549,3 +549,13 @@ def test_torch_load_tells_of_an_object_that_was_replaced(bucket, checkpoint):
     with pytest.raises(ckptfs.S3Exception) as caught:
         torch.load(reader)
     assert caught.value.code == "Stale"
+
+
+def test_a_buffer_with_gaps_is_refused_and_changes_nothing(place):
+    numpy = pytest.importorskip("numpy")
+    with open_writer(place + "x") as writer:
+        with pytest.raises((ValueError, BufferError)):
+            writer.write(numpy.arange(10)[::2])
+        writer.write(b"ok")
+    with open_reader(place + "x") as reader:
+        assert reader.read() == b"ok"
