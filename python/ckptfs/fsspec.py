@@ -32,8 +32,9 @@ class CkptFileSystem(AbstractFileSystem):
     Folders follow from keys: one is there while a key below it is, and making
     one changes nothing in S3. To `isdir` and `ls` what this process has made by
     `makedirs` is an empty folder until it removes it: programs, Lightning among
-    them, look for what they have made. A file appears whole, when it is closed or its
-    transaction ends, or not at all. Listings are not cached unless asked.
+    them, look for what they have made. A file appears whole, when it is closed
+    or its transaction ends, or not at all. Listings are not cached unless
+    asked.
 
     Args:
         region: of the buckets; None: AWS_REGION, AWS_DEFAULT_REGION,
