@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "common/log.h"
-#include "fs/file_system_impl.h"
+#include "fs/ops/file_system_impl.h"
 
 namespace ckptfs::fs {
 

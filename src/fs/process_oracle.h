@@ -6,7 +6,6 @@
 #include <sys/types.h>
 
 #include <cstdint>
-#include <functional>
 
 #include <ckptfs/future.h>
 
@@ -14,13 +13,30 @@
 
 namespace ckptfs::fs {
 
-// A thread group; the start time (clock ticks since boot, field 22 of
-// /proc/PID/stat) tells it from a later one with the same number.
+// A thread group, as far as it could be told. The number alone names a group
+// only while it lives; `id` tells it from a later one with the same number, and
+// `kind` says what the id is, since ids of two kinds say nothing of each other.
 struct ProcessGroup {
-  pid_t tgid = 0;  // 0: unknown (other pid namespace, already gone)
-  std::uint64_t start_time = 0;
-  bool known() const { return tgid != 0; }
-  friend auto operator<=>(const ProcessGroup&, const ProcessGroup&) = default;
+  enum class Kind {
+    kUnknown,    // could not be seen: /proc closed, already gone, another
+                 // pid namespace. tgid and id mean nothing
+    kNumber,     // the number alone
+    kStartTime,  // clock ticks since boot, field 22 of /proc/PID/stat
+    kPidfd,      // inode number of its pidfd, unique while the machine runs
+  };
+  Kind kind = Kind::kUnknown;
+  pid_t tgid = 0;
+  std::uint64_t id = 0;
+
+  bool known() const { return kind != Kind::kUnknown; }
+  // Whether the two may be one group. What cannot be told counts as yes: a
+  // writer must never be taken for a stranger.
+  friend bool MayBeSame(const ProcessGroup& a, const ProcessGroup& b) {
+    if (!a.known() || !b.known()) return true;
+    if (a.tgid != b.tgid) return false;
+    return a.kind != b.kind || a.id == b.id;
+  }
+  friend bool operator==(const ProcessGroup&, const ProcessGroup&) = default;
 };
 
 // The state of the group that sent a FLUSH, seen while the flush is served.
@@ -29,26 +45,27 @@ struct FlushWitness {
   // The group is being ended by a signal (SIGKILL, SIGSEGV, ...). Read from the
   // exit code, not from PF_SIGNALED. What cannot be seen counts as living.
   bool dying_by_signal = false;
-  // The group has another descriptor of the file, open for writing.
+  // The group has another descriptor of the file, open for writing. What cannot
+  // be seen counts as no: the close at hand may be the last one.
   bool has_other_writable_descriptor = false;
 };
 
-// Thread-safe. Both calls read /proc on the work pool and never touch the
-// mount.
+// What has become of a group.
+enum class GroupFate {
+  kLiving,  // at least one thread runs; also where it cannot be told
+  kEnding,  // it ends or has ended, or its number belongs to another group now
+};
+
+// Thread-safe. The calls read /proc on the work pool and never touch the mount;
+// they never fail: what cannot be seen is said as above.
 class ProcessOracle {
  public:
   virtual ~ProcessOracle() = default;
-  // The group of thread `tid`; unknown if it cannot be told. Never fails.
+  // The group of thread `tid`, which waits for a reply of ours.
   virtual Future<ProcessGroup> GroupOf(pid_t tid) = 0;
   virtual Future<FlushWitness> WitnessFlush(pid_t tid, InodeNumber ino) = 0;
+  // Of a group that GroupOf or WitnessFlush named.
+  virtual Future<GroupFate> FateOf(ProcessGroup group) = 0;
 };
 
 }  // namespace ckptfs::fs
-
-template <>
-struct std::hash<ckptfs::fs::ProcessGroup> {
-  std::size_t operator()(const ckptfs::fs::ProcessGroup& g) const noexcept {
-    return std::hash<std::uint64_t>()(
-        (static_cast<std::uint64_t>(g.tgid) << 40) ^ g.start_time);
-  }
-};

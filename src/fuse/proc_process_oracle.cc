@@ -23,6 +23,8 @@ namespace ckptfs::fuse {
 
 namespace {
 
+using Kind = fs::ProcessGroup::Kind;
+
 // On recent kernels (seen on 6.18.44) reading the stat file of a process takes
 // its exec_update_lock, as every file that checks ptrace access may. execve(2)
 // holds that lock while it closes the close-on-exec descriptors: a FLUSH from
@@ -147,27 +149,38 @@ struct ProcProcessOracle::State {
   fs::ProcessGroup Identify(const ProcStatus& status) {
     if (options.use_pidfd) {
       const std::uint64_t ino = PidfdInode(status.tgid);
-      if (ino != 0) return {status.tgid, ino};
+      if (ino != 0) return {Kind::kPidfd, status.tgid, ino};
     }
     if (status.in_exec) {
-      // A group that was never asked for has not opened anything; 0 is no start
-      // time, so it equals none that has.
       std::lock_guard lock(mu);
       const auto it = known_start_times.find(status.tgid);
-      return {status.tgid, it == known_start_times.end() ? 0 : it->second};
+      if (it == known_start_times.end()) return {Kind::kNumber, status.tgid, 0};
+      return {Kind::kStartTime, status.tgid, it->second};
     }
     const std::optional<ProcStat> stat = ReadStat(status.tgid);
     if (!stat.has_value()) return {};
     std::lock_guard lock(mu);
     if (known_start_times.size() >= kMaxKnown) known_start_times.clear();
     known_start_times[status.tgid] = stat->start_time;
-    return {status.tgid, stat->start_time};
+    return {Kind::kStartTime, status.tgid, stat->start_time};
   }
 
   fs::ProcessGroup GroupOf(pid_t tid) {
     if (tid <= 0) return {};
     const std::optional<ProcStatus> status = ReadStatus(tid);
     return status.has_value() ? Identify(*status) : fs::ProcessGroup{};
+  }
+
+  fs::GroupFate FateOf(const fs::ProcessGroup& group) {
+    if (!group.known()) return fs::GroupFate::kLiving;
+    const std::optional<ProcStatus> status = ReadStatus(group.tgid);
+    if (!status.has_value()) {
+      return errno == ENOENT || errno == ESRCH ? fs::GroupFate::kEnding
+                                               : fs::GroupFate::kLiving;
+    }
+    if (!MayBeSame(Identify(*status), group)) return fs::GroupFate::kEnding;
+    return status->has_memory ? fs::GroupFate::kLiving
+                              : fs::GroupFate::kEnding;
   }
 
   // Reads the descriptors of the *thread*: those of a group whose first thread
@@ -235,6 +248,15 @@ Future<fs::FlushWitness> ProcProcessOracle::WitnessFlush(pid_t tid,
       [state = state_, tid, ino, promise = std::move(promise)]() mutable {
         promise.Set(state->Witness(tid, ino));
       });
+  return future;
+}
+
+Future<fs::GroupFate> ProcProcessOracle::FateOf(fs::ProcessGroup group) {
+  Promise<fs::GroupFate> promise;
+  Future<fs::GroupFate> future = promise.GetFuture();
+  work_.Post([state = state_, group, promise = std::move(promise)]() mutable {
+    promise.Set(state->FateOf(group));
+  });
   return future;
 }
 

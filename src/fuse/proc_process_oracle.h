@@ -15,9 +15,9 @@ namespace ckptfs::fuse {
 // unknown, living process without other descriptors; that /proc is closed to us
 // is logged once.
 //
-// Where pidfds have inode numbers of their own (Linux 6.9), these stand in
-// ProcessGroup::start_time instead: unique while the machine runs, and readable
-// in the middle of an execve.
+// Where pidfds have inode numbers of their own (Linux 6.9), these identify
+// groups: unique while the machine runs, and readable in the middle of an
+// execve.
 class ProcProcessOracle final : public fs::ProcessOracle {
  public:
   struct Options {
@@ -35,6 +35,7 @@ class ProcProcessOracle final : public fs::ProcessOracle {
   // group whose exit code names a signal.
   Future<fs::FlushWitness> WitnessFlush(pid_t tid,
                                         fs::InodeNumber ino) override;
+  Future<fs::GroupFate> FateOf(fs::ProcessGroup group) override;
 
  private:
   struct State;

@@ -50,12 +50,18 @@ class ScriptedOracle final : public fs::ProcessOracle {
     }
     return Future<fs::FlushWitness>(witness);
   }
+  Future<fs::GroupFate> FateOf(fs::ProcessGroup group) override {
+    const auto it = threads.find(group.tgid);
+    const bool living = it != threads.end() && !it->second.dying;
+    return Future<fs::GroupFate>(living ? fs::GroupFate::kLiving
+                                        : fs::GroupFate::kEnding);
+  }
 
  private:
   fs::ProcessGroup Group(pid_t tid) const {
     const auto it = threads.find(tid);
     if (it == threads.end()) return {};
-    return {it->second.tgid, 1};
+    return {fs::ProcessGroup::Kind::kPidfd, it->second.tgid, 1};
   }
 };
 

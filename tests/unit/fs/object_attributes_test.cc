@@ -1,8 +1,8 @@
-#include "fs/object_attributes.h"
+#include "fs/tree/object_attributes.h"
 
 #include <gtest/gtest.h>
 
-#include "fs/name_rules.h"
+#include "fs/tree/name_rules.h"
 
 namespace ckptfs::fs {
 namespace {

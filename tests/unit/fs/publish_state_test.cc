@@ -1,6 +1,6 @@
 // The table in docs/publish-states.md is the specification: every cell of it
 // is compared with the code. [S-11] [S-12] [S-13]
-#include "fs/write/publish_state.h"
+#include "fs/publish/publish_state.h"
 
 #include <gtest/gtest.h>
 

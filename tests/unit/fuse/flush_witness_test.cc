@@ -169,7 +169,7 @@ class FlushWitnessTest : public MountTest {
     ASSERT_FALSE(seen.empty());
     for (const SeenFlush& s : seen) {
       EXPECT_EQ(s.witness.group.tgid, pid);
-      EXPECT_NE(s.witness.group.start_time, 0u);
+      EXPECT_NE(s.witness.group.id, 0u);
       EXPECT_EQ(s.witness.dying_by_signal, dying);
     }
   }

@@ -5,6 +5,7 @@
 
 #include <sys/types.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <set>
@@ -12,7 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "fs/inode.h"
+#include "fs/tree/inode.h"
 #include "fs/process_oracle.h"
 #include "fs/read/read_stream.h"
 #include "fs/strand_sync.h"
@@ -27,7 +28,11 @@ struct Handle {
   bool append = false;
 
   // Who opened it or wrote through it; only these can publish by closing.
-  std::set<ProcessGroup> groups;
+  std::vector<ProcessGroup> groups;
+  bool MayInclude(const ProcessGroup& group) const {
+    return std::any_of(groups.begin(), groups.end(),
+                       [&](const auto& g) { return MayBeSame(g, group); });
+  }
   std::set<pid_t> known_threads;  // already in groups, or being looked up
   int lookups_pending = 0;
   StrandEvent lookup_ended;

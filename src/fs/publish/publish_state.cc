@@ -1,4 +1,4 @@
-#include "fs/write/publish_state.h"
+#include "fs/publish/publish_state.h"
 
 namespace ckptfs::fs {
 

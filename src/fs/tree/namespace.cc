@@ -1,4 +1,4 @@
-#include "fs/namespace.h"
+#include "fs/tree/namespace.h"
 
 #include <sys/stat.h>
 
@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "common/log.h"
-#include "fs/name_rules.h"
+#include "fs/tree/name_rules.h"
 
 namespace ckptfs::fs {
 

@@ -1,4 +1,4 @@
-#include "fs/name_rules.h"
+#include "fs/tree/name_rules.h"
 
 #include <fnmatch.h>
 

@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "common/log.h"
-#include "fs/file_system_impl.h"
-#include "fs/name_rules.h"
+#include "fs/ops/file_system_impl.h"
+#include "fs/tree/name_rules.h"
 
 namespace ckptfs::fs {
 
@@ -25,7 +25,9 @@ void FileSystem::Impl::LearnGroup(Handle& handle, pid_t tid) {
   auto learn = [](Impl* impl, std::shared_ptr<Handle> h,
                   pid_t thread) -> Task<void> {
     Result<ProcessGroup> group = co_await impl->context.oracle.GroupOf(thread);
-    if (group && group->known()) h->groups.insert(*group);
+    if (group && group->known() && !h->MayInclude(*group)) {
+      h->groups.push_back(*group);
+    }
     --h->lookups_pending;
     h->lookup_ended.NotifyAll();
   };
@@ -271,7 +273,7 @@ Task<Result<void>> FileSystem::Impl::Flush(Caller caller,
       LogWarning("cannot tell who closed " + names.Path(*file) +
                  "; taken as a living writer: " + witness.error().ToString());
     } else if (witness->group.known() &&
-               handle->groups.count(witness->group) == 0) {
+               !handle->MayInclude(witness->group)) {
       event = PublishEvent::kFlushStranger;
     } else if (witness->dying_by_signal) {
       event = PublishEvent::kFlushDying;

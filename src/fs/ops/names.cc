@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "common/log.h"
-#include "fs/file_system_impl.h"
-#include "fs/name_rules.h"
+#include "fs/ops/file_system_impl.h"
+#include "fs/tree/name_rules.h"
 #include "transfer/nonce.h"
 #include "transfer/object_writer.h"
 

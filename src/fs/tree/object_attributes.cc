@@ -1,4 +1,4 @@
-#include "fs/object_attributes.h"
+#include "fs/tree/object_attributes.h"
 
 #include <charconv>
 #include <chrono>

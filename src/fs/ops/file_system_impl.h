@@ -9,9 +9,9 @@
 
 #include "fs/context.h"
 #include "fs/file_system.h"
-#include "fs/handle.h"
-#include "fs/namespace.h"
-#include "fs/publisher.h"
+#include "fs/ops/handle.h"
+#include "fs/tree/namespace.h"
+#include "fs/publish/publisher.h"
 
 namespace ckptfs::fs {
 

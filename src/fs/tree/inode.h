@@ -12,11 +12,11 @@
 
 #include <ckptfs/object_store.h>
 
-#include "fs/object_attributes.h"
+#include "fs/tree/object_attributes.h"
 #include "fs/strand_sync.h"
 #include "fs/types.h"
 #include "fs/write/dirty_file.h"
-#include "fs/write/publish_state.h"
+#include "fs/publish/publish_state.h"
 
 namespace ckptfs::fs {
 

@@ -1,4 +1,4 @@
-#include "fs/publisher.h"
+#include "fs/publish/publisher.h"
 
 #include <sys/stat.h>
 
@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "common/log.h"
-#include "fs/name_rules.h"
+#include "fs/tree/name_rules.h"
 #include "transfer/object_writer.h"
 
 namespace ckptfs::fs {

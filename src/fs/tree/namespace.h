@@ -9,7 +9,7 @@
 
 #include "common/task.h"
 #include "fs/context.h"
-#include "fs/inode.h"
+#include "fs/tree/inode.h"
 
 namespace ckptfs::fs {
 

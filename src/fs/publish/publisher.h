@@ -9,8 +9,8 @@
 
 #include "common/task.h"
 #include "fs/context.h"
-#include "fs/inode.h"
-#include "fs/namespace.h"
+#include "fs/tree/inode.h"
+#include "fs/tree/namespace.h"
 
 namespace ckptfs::fs {
 
