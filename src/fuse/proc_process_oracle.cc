@@ -10,13 +10,13 @@
 #include <atomic>
 #include <cerrno>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "common/log.h"
+#include "common/mutex.h"
 #include "fuse/proc_stat.h"
 
 namespace ckptfs::fuse {
@@ -104,10 +104,10 @@ struct ProcProcessOracle::State {
 
   const Options options;
   std::atomic<bool> warned = false;
-  std::mutex mu;  // leaf
+  Mutex mu;
   // Start times of groups that were asked for, for those found in execve on
-  // kernels without pidfd inodes. Guarded by mu.
-  std::map<pid_t, std::uint64_t> known_start_times;
+  // kernels without pidfd inodes.
+  std::map<pid_t, std::uint64_t> known_start_times CKPTFS_GUARDED_BY(mu);
   static constexpr std::size_t kMaxKnown = 4096;
 
   std::string Path(pid_t pid, std::string_view file) const {
@@ -152,14 +152,14 @@ struct ProcProcessOracle::State {
       if (ino != 0) return {Kind::kPidfd, status.tgid, ino};
     }
     if (status.in_exec) {
-      std::lock_guard lock(mu);
+      MutexLock lock(mu);
       const auto it = known_start_times.find(status.tgid);
       if (it == known_start_times.end()) return {Kind::kNumber, status.tgid, 0};
       return {Kind::kStartTime, status.tgid, it->second};
     }
     const std::optional<ProcStat> stat = ReadStat(status.tgid);
     if (!stat.has_value()) return {};
-    std::lock_guard lock(mu);
+    MutexLock lock(mu);
     if (known_start_times.size() >= kMaxKnown) known_start_times.clear();
     known_start_times[status.tgid] = stat->start_time;
     return {Kind::kStartTime, status.tgid, stat->start_time};
@@ -179,8 +179,7 @@ struct ProcProcessOracle::State {
                                                : fs::GroupFate::kLiving;
     }
     if (!MayBeSame(Identify(*status), group)) return fs::GroupFate::kEnding;
-    return status->has_memory ? fs::GroupFate::kLiving
-                              : fs::GroupFate::kEnding;
+    return status->has_memory ? fs::GroupFate::kLiving : fs::GroupFate::kEnding;
   }
 
   // Reads the descriptors of the *thread*: those of a group whose first thread

@@ -60,7 +60,7 @@ CurlLoop::~CurlLoop() {
 
 void CurlLoop::Shutdown() {
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     stopping_ = true;
   }
   Wake();
@@ -68,7 +68,7 @@ void CurlLoop::Shutdown() {
 
 void CurlLoop::Start(TransferPtr transfer) {
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     starts_.push_back(std::move(transfer));
   }
   Wake();
@@ -76,7 +76,7 @@ void CurlLoop::Start(TransferPtr transfer) {
 
 void CurlLoop::Cancel(TransferPtr transfer) {
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     cancels_.push_back(std::move(transfer));
   }
   Wake();
@@ -158,7 +158,7 @@ void CurlLoop::Run() {
     TakeInbox();
     bool stopping;
     {
-      std::lock_guard lock(mu_);
+      MutexLock lock(mu_);
       stopping = stopping_;
     }
     if (stopping && active_.empty()) return;
@@ -170,7 +170,7 @@ void CurlLoop::TakeInbox() {
   std::vector<TransferPtr> cancels;
   bool stopping;
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     starts.swap(starts_);
     cancels.swap(cancels_);
     stopping = stopping_;

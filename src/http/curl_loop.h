@@ -5,13 +5,13 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 #include <unordered_map>
 #include <vector>
 
+#include "common/mutex.h"
 #include "http/curl_handle.h"
 #include "http/curl_transfer.h"
 
@@ -35,7 +35,8 @@ class CurlLoop {
   // Asks the thread to cancel everything and end; the destructor joins it.
   void Shutdown();
 
-  // Guarded by CurlTransport::mu_: transfers given to this loop.
+  // Transfers given to this loop. Guarded by CurlTransport::mu_, which the
+  // analysis cannot name from here.
   std::size_t load = 0;
 
  private:
@@ -58,11 +59,10 @@ class CurlLoop {
   const int epoll_;
   const int wake_;  // eventfd
 
-  std::mutex mu_;  // leaf
-  // Guarded by mu_.
-  std::vector<TransferPtr> starts_;
-  std::vector<TransferPtr> cancels_;
-  bool stopping_ = false;
+  Mutex mu_;
+  std::vector<TransferPtr> starts_ CKPTFS_GUARDED_BY(mu_);
+  std::vector<TransferPtr> cancels_ CKPTFS_GUARDED_BY(mu_);
+  bool stopping_ CKPTFS_GUARDED_BY(mu_) = false;
 
   // The thread's own.
   CurlMulti multi_;

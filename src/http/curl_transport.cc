@@ -22,7 +22,7 @@ CurlTransport::CurlTransport(Options options)
 CurlTransport::~CurlTransport() {
   std::list<TransferPtr> queued;
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     queued.swap(queue_);
     for (const TransferPtr& t : queued) t->queued = false;
   }
@@ -49,7 +49,7 @@ Future<HttpResponse> CurlTransport::Send(HttpRequest request) {
           if (TransferPtr t = weak.lock()) Cancel(t);
         });
   }
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   // A transfer that is stopped already must not wait for its turn to say so.
   if (transfer->request().stop.stop_requested() ||
       (on_wire_ < max_connections_ && queue_.empty())) {
@@ -73,7 +73,7 @@ void CurlTransport::DispatchLocked(const TransferPtr& transfer) {
 }
 
 void CurlTransport::Cancel(const TransferPtr& transfer) {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   if (transfer->loop != nullptr) {
     transfer->loop->Cancel(transfer);
   } else if (transfer->queued) {
@@ -87,7 +87,7 @@ void CurlTransport::Cancel(const TransferPtr& transfer) {
 }
 
 void CurlTransport::Release(const TransferPtr& transfer) {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   assert(transfer->loop != nullptr);
   --on_wire_;
   --transfer->loop->load;
@@ -102,7 +102,7 @@ void CurlTransport::Release(const TransferPtr& transfer) {
 std::vector<CurlTransport::TransferPtr> CurlTransport::TakeExpired(
     CurlTransfer::TimePoint now) {
   std::vector<TransferPtr> expired;
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   for (auto it = queue_.begin(); it != queue_.end();) {
     if (now < (*it)->request().deadline) {
       ++it;

@@ -1,9 +1,7 @@
 #include <ckptfs/checkpoint/async_checkpoint_io.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -11,6 +9,7 @@
 
 #include "checkpoint/tensors/snapshot.h"
 #include "common/log.h"
+#include "common/mutex.h"
 
 namespace ckptfs {
 
@@ -32,9 +31,9 @@ class AsyncCheckpointIO::Queue {
 
   ~Queue() {
     {
-      const std::lock_guard lock(mu_);
+      const MutexLock lock(mu_);
       stopping_ = true;
-      changed_.notify_all();
+      changed_.NotifyAll();
     }
     if (worker_.joinable()) worker_.join();
     for (const Error& error : errors_) LogError(error.ToString());
@@ -44,7 +43,7 @@ class AsyncCheckpointIO::Queue {
 
   // Of all that nobody was told of: the code of the oldest, all messages.
   std::optional<Error> TakeError() {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     if (errors_.empty()) return std::nullopt;
     Error error = errors_.front();
     std::string others;
@@ -61,30 +60,29 @@ class AsyncCheckpointIO::Queue {
   // Blocks until a snapshot of `bytes` may be taken, and counts it. In the
   // order of the calls: a small one does not overtake a large one.
   void Reserve(std::uint64_t bytes) {
-    std::unique_lock lock(mu_);
+    MutexLock lock(mu_);
     const std::uint64_t turn = next_turn_++;
-    changed_.wait(lock, [&] {
-      return turn == turn_ &&
-             (reserved_ == 0 ||
-              reserved_ + bytes <= options_.max_snapshot_bytes);
-    });
+    while (turn != turn_ ||
+           (reserved_ > 0 && reserved_ + bytes > options_.max_snapshot_bytes)) {
+      changed_.Wait(mu_);
+    }
     reserved_ += bytes;
   }
   // The turn passes on only with the save in the queue: saves keep the order of
   // the calls.
   void Drop(std::uint64_t bytes) {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     reserved_ -= bytes;
     ++turn_;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
   void Push(Value snapshot, std::string path, SaveOptions options,
             std::uint64_t bytes) {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     saves_.push_back(
         {std::move(snapshot), std::move(path), std::move(options), bytes});
     ++turn_;
-    changed_.notify_all();
+    changed_.NotifyAll();
     // Not before: a process that never saves has no thread.
     if (!worker_.joinable()) worker_ = std::thread([this] { Run(); });
   }
@@ -93,16 +91,16 @@ class AsyncCheckpointIO::Queue {
   // mount, its URI): for all of one name.
   void WaitFor(const std::string& path) {
     const std::string_view name = NameOf(path);
-    std::unique_lock lock(mu_);
-    changed_.wait(lock, [&] {
-      return std::none_of(saves_.begin(), saves_.end(), [&](const Save& save) {
-        return NameOf(save.path) == name;
-      });
-    });
+    MutexLock lock(mu_);
+    while (std::any_of(saves_.begin(), saves_.end(), [&](const Save& save) {
+      return NameOf(save.path) == name;
+    })) {
+      changed_.Wait(mu_);
+    }
   }
   void WaitForAll() {
-    std::unique_lock lock(mu_);
-    changed_.wait(lock, [&] { return saves_.empty(); });
+    MutexLock lock(mu_);
+    while (!saves_.empty()) changed_.Wait(mu_);
   }
 
  private:
@@ -114,41 +112,40 @@ class AsyncCheckpointIO::Queue {
   };
 
   void Run() {
-    std::unique_lock lock(mu_);
+    MutexLock lock(mu_);
     while (true) {
-      changed_.wait(lock, [&] { return stopping_ || !saves_.empty(); });
+      while (!stopping_ && saves_.empty()) changed_.Wait(mu_);
       if (saves_.empty()) return;
       // Stays in the queue until it is done; pushing leaves it where it is.
       Save& save = saves_.front();
-      lock.unlock();
+      lock.Unlock();
       const Result<void> saved =
           inner_->SaveCheckpoint(save.snapshot, save.path, save.options);
       save.snapshot = Value();
-      lock.lock();
+      lock.Lock();
       if (!saved) {
         errors_.push_back(
             saved.error().WithContext("background save of " + save.path));
       }
       reserved_ -= save.bytes;
       saves_.pop_front();
-      changed_.notify_all();
+      changed_.NotifyAll();
     }
   }
 
   const std::unique_ptr<CheckpointIO> inner_;
   const AsyncCheckpointOptions options_;
 
-  std::mutex mu_;  // not held while anything is copied or saved
-  std::condition_variable changed_;
-  // Guarded by mu_; the front save's snapshot, while it is under way, is the
-  // worker's.
-  std::deque<Save> saves_;  // the front one is under way
-  std::deque<Error> errors_;
-  std::uint64_t reserved_ = 0;  // bytes of snapshots
-  std::uint64_t next_turn_ = 0;
-  std::uint64_t turn_ = 0;  // whose Reserve is next
-  bool stopping_ = false;
-  std::thread worker_;
+  Mutex mu_;  // not held while anything is copied or saved
+  CondVar changed_;
+  // The front one is under way; its snapshot is the worker's meanwhile.
+  std::deque<Save> saves_ CKPTFS_GUARDED_BY(mu_);
+  std::deque<Error> errors_ CKPTFS_GUARDED_BY(mu_);
+  std::uint64_t reserved_ CKPTFS_GUARDED_BY(mu_) = 0;  // bytes of snapshots
+  std::uint64_t next_turn_ CKPTFS_GUARDED_BY(mu_) = 0;
+  std::uint64_t turn_ CKPTFS_GUARDED_BY(mu_) = 0;  // whose Reserve is next
+  bool stopping_ CKPTFS_GUARDED_BY(mu_) = false;
+  std::thread worker_ CKPTFS_GUARDED_BY(mu_);
 };
 
 AsyncCheckpointIO::AsyncCheckpointIO(std::unique_ptr<CheckpointIO> inner,
