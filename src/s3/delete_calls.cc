@@ -9,12 +9,13 @@
 
 namespace ckptfs {
 
-Result<S3Request> BuildDelete(const std::string& key) {
+Result<S3Request> BuildDelete(const std::string& key, const ETag& if_match) {
   S3Request r;
   r.operation = "delete";
   r.method = "DELETE";
   r.key = key;
   r.answers_empty = true;
+  if (!if_match.empty()) r.headers.Set("If-Match", if_match.value);
   CKPTFS_RETURN_IF_ERROR(CheckKey(key));
   return r;
 }

@@ -12,6 +12,7 @@
 #include "s3/multipart_calls.h"
 #include "s3/object_calls.h"
 #include "s3/range_download.h"
+#include "s3/tagging_calls.h"
 #include "s3/xml.h"
 
 namespace ckptfs {
@@ -165,6 +166,10 @@ Future<void> S3ObjectStore::Delete(DeleteRequest request) {
 }
 Future<DeleteManyResult> S3ObjectStore::DeleteMany(DeleteManyRequest request) {
   return Start(&S3ObjectStore::RunDeleteMany, std::move(request),
+               kDefaultDeadline);
+}
+Future<ObjectTags> S3ObjectStore::GetTags(GetTagsRequest request) {
+  return Start(&S3ObjectStore::RunGetTags, std::move(request),
                kDefaultDeadline);
 }
 Future<ListResult> S3ObjectStore::List(ListRequest request) {
@@ -433,7 +438,7 @@ Task<Result<PutResult>> S3ObjectStore::RunCopy(CopyRequest request,
 
 Task<Result<void>> S3ObjectStore::RunDelete(DeleteRequest request,
                                             CallContext context) {
-  Result<S3Request> del = BuildDelete(request.key);
+  Result<S3Request> del = BuildDelete(request.key, request.if_match);
   CKPTFS_CO_RETURN_IF_ERROR(del);
   Task<S3Outcome> execution = client_.Execute(*std::move(del), context);
   S3Outcome outcome = co_await std::move(execution);
@@ -523,6 +528,17 @@ Task<Result<DeleteManyResult>> S3ObjectStore::RunDeleteMany(
   Result<void> rest = co_await std::move(deleting);
   CKPTFS_CO_RETURN_IF_ERROR(rest);
   co_return result;
+}
+
+Task<Result<ObjectTags>> S3ObjectStore::RunGetTags(GetTagsRequest request,
+                                                   CallContext context) {
+  Result<S3Request> get = BuildGetTags(request);
+  CKPTFS_CO_RETURN_IF_ERROR(get);
+  Task<S3Outcome> execution = client_.Execute(*std::move(get), context);
+  S3Outcome outcome = co_await std::move(execution);
+  if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
+  co_return Checked(ParseTags(outcome.response), "get tags of", request.key,
+                    outcome.response);
 }
 
 Task<Result<ListResult>> S3ObjectStore::RunList(ListRequest request,

@@ -55,6 +55,7 @@ class S3ObjectStore final : public ObjectStore {
   Future<PutResult> Copy(CopyRequest request) override;
   Future<void> Delete(DeleteRequest request) override;
   Future<DeleteManyResult> DeleteMany(DeleteManyRequest request) override;
+  Future<ObjectTags> GetTags(GetTagsRequest request) override;
   Future<ListResult> List(ListRequest request) override;
   StoreCapabilities capabilities() const override { return {}; }
 
@@ -86,6 +87,8 @@ class S3ObjectStore final : public ObjectStore {
   Task<Result<void>> RunDelete(DeleteRequest request, CallContext context);
   Task<Result<DeleteManyResult>> RunDeleteMany(DeleteManyRequest request,
                                                CallContext context);
+  Task<Result<ObjectTags>> RunGetTags(GetTagsRequest request,
+                                      CallContext context);
   Task<Result<ListResult>> RunList(ListRequest request, CallContext context);
 
   static std::string NonceOf(const UserMetadata& metadata);

@@ -39,9 +39,7 @@ Task<Result<ObjectInfo>> CopyByParts(ObjectStore& store, Executor& executor,
   const Result<PartPlan> plan =
       PartPlan::ForSize(source.size, options.part_bytes);
   CKPTFS_CO_RETURN_IF_ERROR(plan);
-  ObjectAttributes attributes;
-  attributes.metadata = source.metadata;
-  attributes.content_type = source.content_type;
+  ObjectAttributes attributes = source.attributes();
   ObjectWriterOptions writer_options;
   writer_options.max_parts_in_flight = options.max_parts_in_flight;
   ObjectWriter writer(store, executor, writer_options);

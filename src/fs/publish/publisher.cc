@@ -100,10 +100,9 @@ void Publisher::EnsureDirty(File& file) {
 ObjectAttributes Publisher::AttributesForUpload(const File& file) const {
   ObjectAttributes out;
   if (file.base) {
-    // Other tools' metadata on an overwritten object stays with it.
-    out.metadata = file.base->metadata;
+    // Other tools' metadata and headers on an overwritten object stay with it.
+    out = file.base->attributes();
     out.metadata.erase(kNonceMetadataName);
-    out.content_type = file.base->content_type;
   }
   EncodeAttributes({file.mode, file.uid, file.gid, file.mtime, file.atime},
                    out.metadata);
