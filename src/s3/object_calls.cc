@@ -41,6 +41,15 @@ bool FitsHeader(std::string_view value) {
   return true;
 }
 
+// How the body of a PutObject travelled; some stores keep it, and would take it
+// for the truth when a copy sends it again.
+std::string WithoutChunked(std::string encoding) {
+  constexpr std::string_view kChunked = "aws-chunked";
+  if (!Lower(encoding).starts_with(kChunked)) return encoding;
+  const std::size_t next = encoding.find_first_not_of(" ,", kChunked.size());
+  return next == std::string::npos ? "" : encoding.substr(next);
+}
+
 }  // namespace
 
 Result<void> CheckKey(const std::string& key) {
@@ -125,6 +134,8 @@ ObjectInfo ParseObjectHeaders(const std::string& key,
   for (const auto& [name, field] : kSystemHeaders) {
     info.headers.*field = headers.Get(name);
   }
+  info.headers.content_encoding =
+      WithoutChunked(std::move(info.headers.content_encoding));
   const std::string_view tags = headers.Get("x-amz-tagging-count");
   std::from_chars(tags.data(), tags.data() + tags.size(), info.tag_count);
   for (const auto& [name, value] : headers) {
