@@ -154,6 +154,7 @@ fs::FileSystemOptions MountDaemon::FsOptions() const {
   o.prefix = options_.source.prefix;
   o.endpoint_url = endpoint_url_;
   o.read_only = options_.read_only;
+  o.invisible_writers = options_.invisible_writers;
   o.uid = options_.uid.value_or(::getuid());
   o.gid = options_.gid.value_or(::getgid());
   o.part_bytes = options_.part_bytes;

@@ -12,6 +12,13 @@
 
 namespace ckptfs::fs {
 
+// When bytes of a writer that the kernel gives no pid of are published. Of such
+// a writer nobody can tell whether it closes, dies, or ends as a forked child.
+enum class InvisibleWriters {
+  kClose,        // at every close of a descriptor
+  kFsyncRename,  // at fsync, at rename and at the end of the last descriptor
+};
+
 struct FileSystemOptions {
   // Where inode numbers begin. The process oracle looks for them in
   // /proc/TGID/fdinfo, where those of other file systems and of other mounts
@@ -21,6 +28,7 @@ struct FileSystemOptions {
   std::string prefix;        // "" or "a/b/"; keys are prefix + path
   std::string endpoint_url;  // for user.ckptfs.endpoint
   bool read_only = false;
+  InvisibleWriters invisible_writers = InvisibleWriters::kClose;
   uid_t uid = 0;  // owner of what carries none
   gid_t gid = 0;
   mode_t file_mode = 0644;
