@@ -170,8 +170,7 @@ struct ProcProcessOracle::State {
     if (!CanSee()) return fs::GroupFate::kLiving;
     const std::optional<ProcStatus> status = ReadStatus(group.tgid);
     if (!status.has_value()) return fs::GroupFate::kLiving;
-    // Of a mere thread in another group.
-    if (status->tgid != group.tgid) return fs::GroupFate::kEnding;
+    // Another group's now, or that of a mere thread of one.
     if (!MayBeSame(Identify(*status, false), group)) {
       return fs::GroupFate::kEnding;
     }

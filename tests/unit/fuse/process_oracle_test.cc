@@ -447,6 +447,33 @@ TEST_F(FakeProc, AllThreadsMustHaveEnded) {
   EXPECT_EQ(oracle.FateOf(group), fs::GroupFate::kLiving);
 }
 
+// A listing jumps over threads while others go away; their number tells.
+TEST_F(FakeProc, AListingThatThreadsEndedUnderIsNotBelieved) {
+  for (const char* thread : {"1", "2", "3"}) {
+    Write(me_ + "task/" + thread + "/status", Status(pid_, 3, false));
+  }
+  const struct {
+    int before;
+    int after;
+    fs::GroupFate fate;
+  } kCases[] = {
+      {3, 3, fs::GroupFate::kEnding},
+      {4, 3, fs::GroupFate::kLiving},
+      {3, 4, fs::GroupFate::kLiving},
+  };
+  for (const auto& c : kCases) {
+    Write(me_ + "status", Status(pid_, c.before, false));
+    Options options = InRoot();
+    options.open_at = [&](int directory, const char* path) {
+      if (std::string(path) == "3/status") {
+        Write(me_ + "status", Status(pid_, c.after, false));
+      }
+      return OpenAtForReading(directory, path);
+    };
+    EXPECT_EQ(Oracle(options).FateOf({Kind::kNumber, pid_, 0}), c.fate);
+  }
+}
+
 TEST_F(FakeProc, StartTimesTellGroupsApart) {
   Write(me_ + "status", Status(pid_, 1, true));
   Write(me_ + "stat", Stat('S', 70, 0));
