@@ -116,9 +116,14 @@ Result<HelperResult> RunHelper(std::vector<std::string> arguments,
     if (c == '\n') c = ';';
   }
   int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  pid_t reaped;
+  do {
+    reaped = waitpid(pid, &status, 0);
+  } while (reaped < 0 && errno == EINTR);
+  // Not reaped: somebody ignores SIGCHLD for us. Nothing is known then.
+  if (reaped == pid && WIFEXITED(status)) {
+    result.exit_code = WEXITSTATUS(status);
   }
-  if (WIFEXITED(status)) result.exit_code = WEXITSTATUS(status);
   return result;
 }
 

@@ -17,8 +17,9 @@ namespace ckptfs::fuse {
 namespace {
 
 constexpr std::size_t kHeadBytes = 4096;
-// 65,536 groups of ten digits (NGROUPS_MAX) are less than 1 MiB.
-constexpr std::size_t kMaxBytes = std::size_t{4} << 20;
+// 65,536 groups of ten digits (NGROUPS_MAX) are less than 1 MiB; 100,000 mounts
+// (fs.mount-max) of 200 bytes are 20 MiB.
+constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
 
 struct DirectoryCloser {
   void operator()(DIR* d) const { closedir(d); }

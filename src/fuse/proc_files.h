@@ -35,7 +35,7 @@ class ProcFiles {
   std::string Path(pid_t pid, std::string_view file) const;
 
   // Whole, whatever its length: the list of groups alone can push what stands
-  // behind it in a status file hundreds of KiB down. EFBIG above 4 MiB.
+  // behind it in a status file hundreds of KiB down. EFBIG above 64 MiB.
   ProcText Read(const std::string& path) const;
   ProcText Read(int directory, const char* path) const;
   // At most the first 4 KiB.

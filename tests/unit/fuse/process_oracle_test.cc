@@ -23,6 +23,7 @@
 #include <iterator>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "common/executors.h"
@@ -565,6 +566,44 @@ TEST_F(FakeProc, DescriptorsThatCannotBeReadDoNotCount) {
       EXPECT_FALSE(witness.has_other_writable_descriptor) << part << error;
     }
   }
+}
+
+// One that is closed during the look ends nothing.
+TEST_F(FakeProc, ADescriptorThatIsClosedMeanwhileIsPassedOver) {
+  Write(me_ + "status", Status(pid_, 1, true));
+  for (const char* name : {"3", "4"}) {
+    Write(me_ + "fdinfo/" + name, "flags:\t01\nino:\t77\n");
+  }
+  for (const int error : {ENOENT, EMFILE}) {
+    Options options = InRoot();
+    bool failed = false;
+    options.open_at = [&](int directory, const char* path) {
+      if (std::string(path).size() > 1 || std::exchange(failed, true)) {
+        return OpenAtForReading(directory, path);
+      }
+      return FailWith(error);
+    };
+    EXPECT_EQ(Oracle(options)
+                  .Witness(pid_, fs::InodeNumber{77})
+                  .has_other_writable_descriptor,
+              error == ENOENT);
+  }
+}
+
+// In the middle of an execve, files that it may withhold are left alone.
+TEST_F(FakeProc, InExecOnlyTheStatusIsRead) {
+  Write(me_ + "status",
+        "Tgid:\t" + std::to_string(pid_) + "\nVmExe:\t 0 kB\nThreads:\t1\n");
+  Write(me_ + "stat", Stat('R', 70, 0));
+  Write(me_ + "fdinfo/3", "flags:\t01\nino:\t77\n");
+  Oracle oracle(InRoot());
+  const fs::FlushWitness witness = oracle.Witness(pid_, fs::InodeNumber{77});
+  const fs::ProcessGroup by_number{Kind::kNumber, pid_, 0};
+  EXPECT_EQ(witness.group, by_number);
+  EXPECT_FALSE(witness.has_other_writable_descriptor);
+  EXPECT_EQ(oracle.GroupOf(pid_), by_number);
+  EXPECT_EQ(oracle.FateOf({Kind::kStartTime, pid_, 70}),
+            fs::GroupFate::kLiving);
 }
 
 // Of a group with very many descriptors not all are looked at.
