@@ -12,11 +12,11 @@
 
 namespace ckptfs::fs {
 
-// When bytes of a writer that the kernel gives no pid of are published. Of such
-// a writer nobody can tell whether it closes, dies, or ends as a forked child.
+// What a close means of a writer that the kernel has no number for (it is in
+// another PID namespace), and that cannot be told from its children.
 enum class InvisibleWriters {
-  kClose,        // at every close of a descriptor
-  kFsyncRename,  // at fsync, at rename and at the end of the last descriptor
+  kClose,        // publishes what was written so far
+  kFsyncRename,  // nothing; fsync, rename and the end of the last descriptor do
 };
 
 struct FileSystemOptions {
@@ -28,7 +28,6 @@ struct FileSystemOptions {
   std::string prefix;        // "" or "a/b/"; keys are prefix + path
   std::string endpoint_url;  // for user.ckptfs.endpoint
   bool read_only = false;
-  InvisibleWriters invisible_writers = InvisibleWriters::kClose;
   uid_t uid = 0;  // owner of what carries none
   gid_t gid = 0;
   mode_t file_mode = 0644;
@@ -41,6 +40,14 @@ struct FileSystemOptions {
   int parts_in_flight = 8;
   // What a name must look like to be held until rename, last close or fsync.
   std::vector<std::string> held_names = {".tmp*", "*.tmp", "tmp*", "*.partial"};
+  InvisibleWriters invisible_writers = InvisibleWriters::kClose;
+  // Looks after every event whether what the code relies on holds, and ends the
+  // program if not. For tests.
+#ifdef NDEBUG
+  bool check_invariants = false;
+#else
+  bool check_invariants = true;
+#endif
   Duration attribute_ttl = std::chrono::seconds(1);
   Duration listing_ttl = std::chrono::seconds(1);
 };
