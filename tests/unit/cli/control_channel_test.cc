@@ -192,6 +192,8 @@ TEST(ControlChannel, OnlyAWholeVerdictCounts) {
   // A line without an end takes no more memory than a line may.
   const Result<ExitCode> verdict =
       AnswerWith(std::string(std::size_t{1} << 20, 'x'));
+  ASSERT_FALSE(verdict.has_value());
+  EXPECT_NE(verdict.error().message().find("not ckptfs"), std::string::npos);
   EXPECT_EQ(verdict.error().code(), ErrorCode::kUnavailable);
 }
 
