@@ -87,11 +87,13 @@ def start(server, point, env=None, before=None):
 def test_every_number_of_descriptors(s3server, point):
     """From enough of them down to where the daemon has none of its own; with
     fewer, S3 cannot be reached."""
+    def start_with(number):
+        return start(s3server, point, before=lambda: resource.setrlimit(
+            resource.RLIMIT_NOFILE, (number, number)))
+
     failures = []
     for number in range(48, 3, -1):
-        code, line = start(
-            s3server, point, before=lambda n=number: resource.setrlimit(
-                resource.RLIMIT_NOFILE, (n, n)))
+        code, line = start_with(number)
         if code == 0:
             assert not failures, f"works with {number}, but not with more"
             continue
@@ -100,6 +102,8 @@ def test_every_number_of_descriptors(s3server, point):
         if "signalfd" in line:
             break
     assert {OTHER, MOUNT_POINT} == set(failures)
+    code, line = start_with(4)  # one besides the standard streams
+    assert code == OTHER and "event loop" in line, line
 
 
 def test_every_thread_that_cannot_be_had(s3server, point, failing_threads):
