@@ -144,8 +144,7 @@ class LiteralNames(AbstractFileSystem):
                     raise ValueError(
                         f"{path1} cannot be moved into itself: {path2}")
         whole = one and recursive and maxdepth is None
-        markers = [name for name in self._names_below(source)
-                   if name.endswith("/")] if whole else []
+        markers = self._markers(source) if whole else []
         moves = []
         for name, info, target in self._copies(path1, new, recursive, maxdepth):
             if (info or self.info(name))["type"] != "file":
@@ -254,8 +253,9 @@ class LiteralNames(AbstractFileSystem):
                        _is_one(path2) and self.isdir(path2), recursive,
                        maxdepth)
 
-    def _names_below(self, path: str) -> list[str]:
-        """Of all objects of a folder, markers (with a slash) too."""
+    def _markers(self, path: str) -> list[str]:
+        """The empty objects, with a slash at the end of their names, of a
+        folder and of those below."""
         raise NotImplementedError
 
     def _remove(self, names: list[str]) -> None:

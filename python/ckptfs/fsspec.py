@@ -484,7 +484,8 @@ class CkptFileSystem(LiteralNames):
     def _names_of(self, root: str) -> list[str]:
         """A file and all of the folder of its name, markers too."""
         bucket, key = self._split(root)
-        found = self._names_below(root)
+        found = [f"{bucket}/{facts[0]}"
+                 for facts in self._keys(bucket, key and f"{key}/")]
         try:
             if key:
                 _core.head_object(self._engine(), bucket, key)
@@ -493,10 +494,11 @@ class CkptFileSystem(LiteralNames):
             pass
         return found
 
-    def _names_below(self, path: str) -> list[str]:
+    def _markers(self, path: str) -> list[str]:
         bucket, key = self._split(path)
-        return [f"{bucket}/{facts[0]}"
-                for facts in self._keys(bucket, key and f"{key}/")]
+        return [f"{bucket}/{name}"
+                for name, size, *_ in self._keys(bucket, key and f"{key}/")
+                if name.endswith("/") and size == 0]
 
 
 def register_s3() -> bool:
