@@ -42,6 +42,7 @@ class CurlLoop {
  private:
   using TimePoint = CurlTransfer::TimePoint;
 
+  void CloseDescriptors();
   void Wake();
   void Run();
   void TakeInbox();
