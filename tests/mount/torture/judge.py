@@ -111,6 +111,7 @@ class Judge:
         self.may = {}    # name -> what S3 may hold: contents; None: absent
         self.must = {}   # name -> (content, since): what it must come to hold
         self.files = {}  # name -> File
+        self.cause = {}     # name -> (the last publish point, P before it)
         self.unknown = {}   # name -> what a failed publish may have made
         self.unsettled = {}  # name -> when the mount had to show P again
         self.checks = 0
@@ -201,8 +202,11 @@ class Judge:
                 "a publish that failed is in S3, and the log says nothing",
                 name, f"S3 has {stamps.describe(got)}")
         file = self.files.get(name)
+        cause, before = self.cause.get(name, ("nothing", ()))
         if kind is None:
-            kind = ("unpublished bytes are in S3"
+            kind = (f"{cause} succeeded and published nothing"
+                    if any(got == content for content in before)
+                    else "unpublished bytes are in S3"
                     if file is not None and file.live is not None
                     and got == bytes(file.live) else
                     "S3 lacks what was published" if got is None else
@@ -220,7 +224,7 @@ class Judge:
 
     # Publishing.
 
-    def _published(self, file, certain=True):
+    def _published(self, file, cause, certain=True):
         if file.name is None:
             file.dirty = False
             file.writers.clear()
@@ -234,6 +238,7 @@ class Judge:
             return
         content = bytes(file.live)
         if certain:
+            self.cause[file.name] = cause, self.may[file.name]
             self.may[file.name] = [content]
             file.dirty = False
             file.writers.clear()
@@ -357,7 +362,8 @@ class Judge:
             descriptor.description.speakers.add(descriptor.holder)
         if descriptor is None and not file.open_for_writing():
             # A mapping is a writer too, if one still maps it.
-            self._published(file, certain=not file.mapped)
+            self._published(file, "truncate by path",
+                            certain=not file.mapped)
         elif before is None or before != file.live or size == 0:
             self._changed(file, holder)
 
@@ -384,8 +390,9 @@ class Judge:
                 "close succeeded on a failed file", file.name,
                 "an earlier write, fsync or close of it failed")
         elif last and file.name is not None:
-            self._published(file, certain=not (others or file.refused
-                                               or (bad and not told)))
+            self._published(
+                file, "close" if told else "the end of a process",
+                certain=not (others or file.refused or (bad and not told)))
         self._let_go(file)
 
     def ended(self, holder, files, by_signal, began):
@@ -411,7 +418,9 @@ class Judge:
             raise BrokenPromise("fsync succeeded on a failed file", file.name,
                                 "an earlier write, fsync or close failed")
         else:
-            self._published(file, certain=not file.refused)
+            self._published(
+                file, "fsync" if descriptor.writable else "fsync by a reader",
+                certain=not file.refused)
 
     def unlinked(self, name, error, began):
         file = self.files.get(name)
@@ -469,7 +478,7 @@ class Judge:
         elif file.dirty:
             # Stores through a mapping may not have left the page cache.
             self.may[new] = may_old if file.mapped else self.may[new]
-            self._published(file, certain=not file.mapped)
+            self._published(file, "rename", certain=not file.mapped)
         else:
             self.may[new] = may_old
             if must:
