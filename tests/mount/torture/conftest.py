@@ -14,8 +14,13 @@ def server():
 
 @pytest.fixture(params=[
     "s3server", pytest.param("radosgw", marks=pytest.mark.radosgw)])
-def any_mount(request, make_mount):
-    """A mount on the in-tree server, and one on a Ceph radosgw."""
-    store = request.getfixturevalue(
+def store(request):
+    """The in-tree server, of the test's own, and a Ceph radosgw."""
+    return request.getfixturevalue(
         "server" if request.param == "s3server" else request.param)
+
+
+@pytest.fixture
+def any_mount(store, make_mount):
+    """A mount on either."""
     return make_mount(server=store)

@@ -12,15 +12,15 @@ import time
 
 BALLAST = "ballast"
 
-# Asks for far more of the ballast than the kernel sends at once, so that its
-# queue of background requests is full, RELEASE included, while reads are held.
-_STALLER = """
+# Asks for more of the ballast than the 64 background requests that the kernel
+# sends at once, so that all others, RELEASE included, wait while these are held.
+STALLER = """
 import os, sys, threading
 at = int(sys.argv[2])
 def ask(n):
     fd = os.open(sys.argv[1], os.O_RDONLY)
-    for i in range(200):
-        os.posix_fadvise(fd, at + (n * 200 + i << 20), 1 << 20,
+    for i in range(30):
+        os.posix_fadvise(fd, at + (n * 30 + i << 20), 1 << 20,
                          os.POSIX_FADV_WILLNEED)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 threads = [threading.Thread(target=ask, args=(n,)) for n in range(3)]
@@ -155,7 +155,7 @@ class Weather:
             self._server.control(f"fault?op=GetObject&key={BALLAST}"
                                  "&action=hold&count=-1")
             staller = subprocess.Popen(
-                [sys.executable, "-c", _STALLER,
+                [sys.executable, "-c", STALLER,
                  os.path.join(self._mount.path, BALLAST), str(self._at)])
             self._at += 1 << 30
         latency = self._random.choice((0, 0, 0, 5, 20))
