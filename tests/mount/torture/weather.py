@@ -1,32 +1,13 @@
 """The store's weather: calm, stalls, storms. One page of shared memory tells the
 workers: an odd number while requests may fail, another one after each change."""
 import mmap
-import os
 import pathlib
 import random
 import struct
-import subprocess
-import sys
 import threading
 import time
 
-BALLAST = "ballast"
-
-# Asks for more of the ballast than the 64 background requests that the kernel
-# sends at once, so that all others, RELEASE included, wait while these are held.
-STALLER = """
-import os, sys, threading
-at = int(sys.argv[2])
-def ask(n):
-    fd = os.open(sys.argv[1], os.O_RDONLY)
-    for i in range(30):
-        os.posix_fadvise(fd, at + (n * 30 + i << 20), 1 << 20,
-                         os.POSIX_FADV_WILLNEED)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-threads = [threading.Thread(target=ask, args=(n,)) for n in range(3)]
-for thread in threads: thread.start()
-for thread in threads: thread.join()
-"""
+from .held_release import BackgroundQueue
 
 # What a store does on bad days: each is a fault of tests/s3server.
 _TROUBLES = (
@@ -114,11 +95,9 @@ class Weather:
         self._faults = faults
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._at = 0
+        self._queue = BackgroundQueue(server, mount)
         self.log = []
         self.error = None
-        server.control(f"pattern?bucket={server.bucket}"
-                       f"&key={mount.prefix}{BALLAST}&size={1 << 42}")
 
     def start(self):
         self._thread.start()
@@ -138,11 +117,11 @@ class Weather:
             self.error = error
         finally:
             self._server.control("clear")
+            self._queue.wait()
 
     def _phase(self, stall, storm):
         began = time.time()
         troubles = []
-        staller = None
         if storm:
             self._glass.turn()
             for _ in range(self._random.randint(1, 4)):
@@ -152,20 +131,14 @@ class Weather:
                                 f"&key={self._mount.prefix}")
                 self._server.control("fault?" + troubles[-1])
         if stall:
-            self._server.control(f"fault?op=GetObject&key={BALLAST}"
-                                 "&action=hold&count=-1")
-            staller = subprocess.Popen(
-                [sys.executable, "-c", STALLER,
-                 os.path.join(self._mount.path, BALLAST), str(self._at)])
-            self._at += 1 << 30
+            self._queue.hold()
         latency = self._random.choice((0, 0, 0, 5, 20))
         self._server.control(f"set?latency_ms={latency}")
         self.log.append((began, stall, storm, troubles))
         self._stop.wait(self._random.uniform(0.4, 2.0))
         self._server.control("set?latency_ms=0")
         self._server.control("clear")
-        if staller is not None:
-            staller.wait(60)
+        self._queue.wait()
         if storm:
             self._glass.turn()
             # Time for what was delayed to come out.
