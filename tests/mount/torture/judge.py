@@ -428,7 +428,7 @@ class Judge:
             self.error("unlink", name, error, began, file,
                        [errno.ENOENT] if file is None else [])
             if file is not None:
-                # Refused or executed: look.
+                # Refused or executed.
                 self.may[name] = self.may[name] + [None]
                 self._unclear(name)
             return
@@ -445,9 +445,16 @@ class Judge:
             file.name = None
 
     def _unclear(self, name):
-        """After an error of a change of names: what is there is right if it
-        may be; what is open is left alone from now on."""
+        """After a change of names that failed. Where S3 is as before, so is
+        all else; where it is not, what is there is right if it may be, and what
+        is open is left alone from now on."""
+        before = self.may[name][0]
+        file = self.files.get(name)
         self.check(name)
+        if file is not None and self.may[name] == [before]:
+            # It may have failed in its publish.
+            file.refused = file.refused or file.dirty
+            return
         self._detach(name)
         self.forget(name)
 
