@@ -121,6 +121,7 @@ void ReferenceModel::Publish(int mount, const std::string& key,
   bool seen = false;
   bool vouched = false;
   std::string candidates;
+  std::string torn;
   std::shared_ptr<ModelFile> matched;
   int version = -1;
   const ModelOp* voucher = nullptr;
@@ -149,18 +150,24 @@ void ReferenceModel::Publish(int mount, const std::string& key,
     // A rename does not vouch for what a killed writer left.
     if (renames && f.torn && !f.tearing && at > f.published &&
         !(f.base && held == *f.base)) {
-      Violate("E3 " + what + ": torn bytes were renamed into place: " +
-              held.Describe());
+      torn = "E3 " + what + ": torn bytes were renamed into place: " +
+             held.Describe() + " of " + Name(f);
       continue;
     }
-    // Another operation may vouch more strongly.
-    if (voucher != nullptr && voucher->kind != ModelOp::Kind::kRename) continue;
+    // Of several that would do, the one that breaks no rule.
+    if (matched != nullptr &&
+        (!f.linked || (matched->linked &&
+                       voucher->kind != ModelOp::Kind::kRename))) {
+      continue;
+    }
     matched = op.file;
     version = at;
     voucher = &op;
   }
   if (matched == nullptr) {
-    if (!vouched) {
+    if (!torn.empty()) {
+      Violate(torn);
+    } else if (!vouched) {
       Violate("E2 " + what + (seen ? ": nobody vouches for it"
                                    : ": nothing in flight could publish it"));
     } else if (source == nullptr) {
@@ -333,6 +340,17 @@ std::shared_ptr<ModelFile> ReferenceModel::Found(int mount,
   file->base_ids.erase(0);
   files_[{mount, ino}] = file;
   const auto before = names_.find({mount, key});
+  const bool moving =
+      before != names_.end() &&
+      std::any_of(ops_.begin(), ops_.end(), [&](const auto& e) {
+        return e.second.kind == ModelOp::Kind::kRename &&
+               e.second.file == before->second;
+      });
+  if (moving) {
+    // On its way to another name; what is found here is about to go.
+    file->lost = true;
+    return file;
+  }
   if (before != names_.end() && before->second->linked) {
     // The mount took up the object anew; what was there is no name any more.
     before->second->linked = false;
@@ -448,7 +466,8 @@ bool ReferenceModel::Excused(const ModelOp& op, const Error& error) const {
   const ModelFile& f = *op.file;
   if (f.lost || f.failed || !f.linked) return true;
   switch (code) {
-    case ErrorCode::kStale: return f.foreign || f.outcome_unknown;
+    case ErrorCode::kStale:
+      return f.foreign || f.outcome_unknown || (f.exclusive && shared_bucket);
     case ErrorCode::kAlreadyExists:
       if (op.no_replace) return true;
       return f.foreign || f.outcome_unknown || (f.exclusive && shared_bucket);
@@ -540,7 +559,9 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
         if (op.key == op.new_key) return;
         const std::shared_ptr<ModelFile> replaced = At(op.mount, op.new_key);
         if (replaced != nullptr && replaced != op.file) replaced->linked = false;
-        names_.erase({op.mount, op.key});
+        if (At(op.mount, op.key) == op.file) {
+          names_.erase({op.mount, op.key});
+        }
         names_[{op.mount, op.new_key}] = op.file;
         uncertain.erase(op.key);
         uncertain.erase(op.new_key);
@@ -556,7 +577,8 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
         if ((f.torn || f.tearing) && f.base && there != objects_.end() &&
             there->second.content == *f.base) {
           Discarded(f);
-        } else if (!Holds(f, op.new_key, op.version)) {
+        } else if (!Holds(f, op.new_key, op.version) &&
+                   !(shared_bucket && op.published)) {
           Violate("A1 rename succeeded, and " + op.new_key + " has not version " +
                   std::to_string(op.version) + " (" +
                   f.versions[op.version].Describe() + ") of " + Name(f) +
@@ -582,6 +604,8 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
         uncertain.insert(op.key);
         uncertain.insert(op.new_key);
         f.outcome_unknown = true;
+        const std::shared_ptr<ModelFile> target = At(op.mount, op.new_key);
+        if (target != nullptr) target->outcome_unknown = true;
         return;
       }
       if (shared_bucket || op.overlapped) {
@@ -589,7 +613,12 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
         uncertain.insert(op.new_key);
         return;
       }
-      if (now(old) != op.etag_before) {
+      const bool moved = now(there) != op.new_etag_before &&
+                         Holds(f, op.new_key, op.version);
+      const bool fault = faults(op.mount) > op.faults;
+      // The answer to the DELETE may be what was lost.
+      const bool gone = old == objects_.end() && moved && fault;
+      if (now(old) != op.etag_before && !gone) {
         Violate("A2 rename failed (" + errors + "), and the old name " +
                 op.key + " has " + now(old).value_or("nothing") +
                 " instead of " + op.etag_before.value_or("nothing"));
@@ -597,8 +626,7 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
       if (now(there) != op.new_etag_before) {
         uncertain.insert(op.key);
         uncertain.insert(op.new_key);
-        if (faults(op.mount) == op.faults ||
-            !Holds(f, op.new_key, 0)) {
+        if (!fault || !moved) {
           Violate("A2 rename failed (" + errors + "), and the new name " +
                   op.new_key + " has " + now(there).value_or("nothing") +
                   " instead of " + op.new_etag_before.value_or("nothing"));
