@@ -292,6 +292,12 @@ bool ReferenceModel::Busy(const std::string& key, int mount) const {
   });
 }
 
+bool ReferenceModel::Moving(const std::shared_ptr<ModelFile>& file) const {
+  return std::any_of(ops_.begin(), ops_.end(), [&](const auto& e) {
+    return e.second.kind == ModelOp::Kind::kRename && e.second.file == file;
+  });
+}
+
 std::shared_ptr<ModelFile> ReferenceModel::Found(int mount,
                                                  fs::InodeNumber ino,
                                                  const std::string& key,
@@ -307,9 +313,12 @@ std::shared_ptr<ModelFile> ReferenceModel::Found(int mount,
       Violate("A6 the name " + key + " leads to " + Name(*file) +
               (file->linked ? "" : ", which was removed"));
     }
-    if (!quiet && file->linked && file->key != key &&
-        uncertain.count(key) != 0) {
-      file->lost = true;
+    if (file->linked && file->key != key && uncertain.count(key) != 0 &&
+        !Moving(file)) {
+      // A rename failed, and went all the same, as far as the mount knows.
+      names_.erase({mount, file->key});
+      file->key = key;
+      names_[{mount, key}] = file;
     }
     return file;
   }
@@ -340,23 +349,21 @@ std::shared_ptr<ModelFile> ReferenceModel::Found(int mount,
   file->base_ids.erase(0);
   files_[{mount, ino}] = file;
   const auto before = names_.find({mount, key});
-  const bool moving =
-      before != names_.end() &&
-      std::any_of(ops_.begin(), ops_.end(), [&](const auto& e) {
-        return e.second.kind == ModelOp::Kind::kRename &&
-               e.second.file == before->second;
-      });
-  if (moving) {
+  if (before != names_.end() && Moving(before->second)) {
     // On its way to another name; what is found here is about to go.
     file->lost = true;
     return file;
   }
   if (before != names_.end() && before->second->linked) {
-    // The mount took up the object anew; what was there is no name any more.
-    before->second->linked = false;
-    if (quiet && before->second->unpublished() && !before->second->lost) {
-      Violate("A6 " + key + " lost " + Name(*before->second));
+    // The mount took up the object anew. That is for objects that another
+    // client replaced.
+    const ModelFile& old = *before->second;
+    if (!shared_bucket && uncertain.count(key) == 0 && !old.lost &&
+        !old.outcome_unknown && !Busy(key, mount) &&
+        (old.unpublished() || old.handles > 0)) {
+      Violate("A6 " + key + " got a second inode beside " + Name(old));
     }
+    before->second->linked = false;
   }
   names_[{mount, key}] = file;
   return file;
@@ -473,7 +480,10 @@ bool ReferenceModel::Excused(const ModelOp& op, const Error& error) const {
       return f.foreign || f.outcome_unknown || (f.exclusive && shared_bucket);
     case ErrorCode::kIsDirectory: return op.kind == K::kRename;
     case ErrorCode::kNotFound:
-      if (op.kind == K::kRename) return f.torn || f.tearing || shared_bucket;
+      if (op.kind == K::kRename) {
+        return f.torn || f.tearing || shared_bucket ||
+               uncertain.count(op.key) != 0;
+      }
       break;
     case ErrorCode::kUnsupported:
     case ErrorCode::kResourceExhausted:
@@ -626,7 +636,9 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
       if (now(there) != op.new_etag_before) {
         uncertain.insert(op.key);
         uncertain.insert(op.new_key);
-        if (!fault || !moved) {
+        // Others may have published there meanwhile; effects are checked when
+        // they happen.
+        if (there == objects_.end() || (moved && !fault)) {
           Violate("A2 rename failed (" + errors + "), and the new name " +
                   op.new_key + " has " + now(there).value_or("nothing") +
                   " instead of " + op.new_etag_before.value_or("nothing"));

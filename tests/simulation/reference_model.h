@@ -80,7 +80,8 @@ struct ModelFile {
   bool lost = false;     // a fault left open what the mount thinks of it
   std::map<int, int> last_write;  // group serial -> version
   std::uint64_t faults_at_clean = 0;
-  int writable_handles = 0;  // opened, and not released yet
+  int handles = 0;           // opened, and not released yet
+  int writable_handles = 0;  // those for writing
 
   int current() const { return static_cast<int>(versions.size()) - 1; }
   const Content& now() const { return versions.back(); }
@@ -203,6 +204,7 @@ class ReferenceModel {
   void Removed(int mount, const std::string& key);
   void Touch(int mount, const std::string& key);
   bool Busy(const std::string& key, int mount) const;
+  bool Moving(const std::shared_ptr<ModelFile>& file) const;
   void CheckEnd(ModelOp& op, const std::optional<Error>& error);
   bool Excused(const ModelOp& op, const Error& error) const;
 

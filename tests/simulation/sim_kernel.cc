@@ -64,21 +64,42 @@ SimKernel::InodePtr SimKernel::InodeOf(fs::InodeNumber ino) {
   return inode;
 }
 
-SimKernel::InodePtr SimKernel::Learn(const fs::Entry& entry) {
+SimKernel::InodePtr SimKernel::Learn(const fs::Entry& entry,
+                                     const std::string& path) {
   InodePtr inode = InodeOf(entry.attributes.ino);
+  if (S_ISDIR(entry.attributes.mode)) inode->directory = path;
   ++inode->lookups;
   return inode;
 }
 
-Task<Result<fs::InodeNumber>> SimKernel::Parent(Thread* t, std::string path) {
+// A directory stays while a name below it is known or open.
+bool SimKernel::Pinned(const KernelInode& inode) const {
+  if (inode.directory.empty()) return false;
+  const std::string below = inode.directory + "/";
+  for (const auto& [path, name] : names_) {
+    if (path.rfind(below, 0) == 0) return true;
+  }
+  for (const auto& weak : descriptions_) {
+    const auto file = weak.lock();
+    if (file && file->file->key.rfind(below, 0) == 0) return true;
+  }
+  return false;
+}
+
+Task<Result<SimKernel::InodePtr>> SimKernel::Parent(Thread* t,
+                                                    std::string path) {
   const std::string directory = DirectoryOf(path);
-  if (directory.empty()) co_return fs::kRootInode;
+  if (directory.empty()) {
+    InodePtr root = InodeOf(fs::kRootInode);
+    co_return root;
+  }
   Result<Found> found = co_await Walk(t, directory, true);
   CKPTFS_CO_RETURN_IF_ERROR(found);
   if (found->file != nullptr) {
     co_return Fail(ErrorCode::kNotDirectory, directory);
   }
-  co_return found->inode->ino;
+  InodePtr inode = found->inode;
+  co_return inode;
 }
 
 Task<Result<SimKernel::Found>> SimKernel::Walk(Thread* t, std::string path,
@@ -94,7 +115,7 @@ Task<Result<SimKernel::Found>> SimKernel::Walk(Thread* t, std::string path,
     co_return found;
   }
   names_.erase(path);
-  Result<fs::InodeNumber> parent = co_await Parent(t, path);
+  Result<InodePtr> parent = co_await Parent(t, path);
   CKPTFS_CO_RETURN_IF_ERROR(parent);
   ModelOp begin;
   begin.mount = mount_->number;
@@ -114,7 +135,7 @@ Task<Result<SimKernel::Found>> SimKernel::Walk(Thread* t, std::string path,
       if (entry.error().code() == ErrorCode::kNotFound) model_.CheckAbsent(it);
       return;
     }
-    found.inode = Learn(*entry);
+    found.inode = Learn(*entry, path);
     names_[path] = {entry->attributes.ino, mount->clock.Now() + entry->ttl};
     if (S_ISDIR(entry->attributes.mode)) return;
     found.file = model_.Found(
@@ -124,7 +145,7 @@ Task<Result<SimKernel::Found>> SimKernel::Walk(Thread* t, std::string path,
     if (found.file == it.file) model_.CheckSize(it, entry->attributes.size);
   };
   Future<fs::Entry> reply =
-      mount_->Lookup(CallerOf(t), *parent, NameOf(path), hook);
+      mount_->Lookup(CallerOf(t), (*parent)->ino, NameOf(path), hook);
   Result<fs::Entry> entry = co_await std::move(reply);
   CKPTFS_CO_RETURN_IF_ERROR(entry);
   co_return found;
@@ -137,6 +158,10 @@ void SimKernel::Forget(const InodePtr& inode) {
   const std::uint64_t lookups = std::exchange(inode->lookups, 0);
   if (lookups == 0 || inode->ino == fs::kRootInode) return;
   late.push_back({"forget", [this, ino = inode->ino, lookups] {
+                    model_.Trace("forget " +
+                                 std::to_string(static_cast<std::uint64_t>(ino)
+                                                & 0xffffff) +
+                                 " " + std::to_string(lookups));
                     mount_->Forget(ino, lookups);
                   }});
 }
@@ -153,7 +178,8 @@ void SimKernel::Drop(const InodePtr& inode, const std::string& path) {
 void SimKernel::EvictOne() {
   std::vector<InodePtr> idle;
   for (const auto& [ino, inode] : inodes_) {
-    if (inode->users == 0 && inode.use_count() == 1 && inode->dirty.empty()) {
+    if (ino != fs::kRootInode && inode->users == 0 && inode.use_count() == 1 &&
+        inode->dirty.empty() && !Pinned(*inode)) {
       idle.push_back(inode);
     }
   }
@@ -206,6 +232,7 @@ void SimKernel::Release(const std::shared_ptr<Description>& file) {
                  std::to_string(static_cast<std::uint64_t>(file->handle)) +
                  (result ? "" : ": " + result.error().ToString()));
     model_.End(op, std::nullopt);
+    --f.handles;
     if (!file->writable()) return;
     if (--f.writable_handles > 0 || f.lost || !f.linked || f.pending) return;
     const std::vector<std::string> open = mount->files->UnpublishedFiles();
@@ -279,6 +306,7 @@ Task<Result<int>> SimKernel::Open(Thread* t, std::string path, int flags) {
         file->ino = inode->ino;
         file->handle = opened->handle;
         file->file = model;
+        ++model->handles;
         if (file->writable()) ++model->writable_handles;
       };
       Future<fs::OpenFile> reply = mount->Open(
@@ -286,7 +314,7 @@ Task<Result<int>> SimKernel::Open(Thread* t, std::string path, int flags) {
       Result<fs::OpenFile> opened = co_await std::move(reply);
       error = ErrorOf(opened);
     } else {
-      Result<fs::InodeNumber> parent = co_await Parent(t, path);
+      Result<InodePtr> parent = co_await Parent(t, path);
       CKPTFS_CO_RETURN_IF_ERROR(parent);
       ModelOp begin;
       begin.mount = mount->number;
@@ -304,7 +332,7 @@ Task<Result<int>> SimKernel::Open(Thread* t, std::string path, int flags) {
         model_.End(op, ErrorOf(made));
         if (!made) return;
         const fs::InodeNumber ino = made->entry.attributes.ino;
-        inode = Learn(made->entry);
+        inode = Learn(made->entry, path);
         names_[path] = {ino, mount->clock.Now() + made->entry.ttl};
         std::shared_ptr<ModelFile> model = model_.Known(mount->number, ino);
         const std::string etag = mount->Xattr(ino, "user.ckptfs.etag");
@@ -320,10 +348,11 @@ Task<Result<int>> SimKernel::Open(Thread* t, std::string path, int flags) {
         file->ino = ino;
         file->handle = made->open.handle;
         file->file = model;
+        ++model->handles;
         if (file->writable()) ++model->writable_handles;
       };
       Future<fs::CreatedFile> reply =
-          mount->Create(CallerOf(t), *parent, NameOf(path), flags, hook);
+          mount->Create(CallerOf(t), (*parent)->ino, NameOf(path), flags, hook);
       Result<fs::CreatedFile> made = co_await std::move(reply);
       error = ErrorOf(made);
     }
@@ -691,9 +720,9 @@ Task<Result<void>> SimKernel::Rename(Thread* t, std::string from,
     }
     if (target && target->inode == source->inode) co_return Result<void>();
     if (target && flags != 0) co_return Fail(ErrorCode::kAlreadyExists, to);
-    Result<fs::InodeNumber> from_parent = co_await Parent(t, from);
+    Result<InodePtr> from_parent = co_await Parent(t, from);
     CKPTFS_CO_RETURN_IF_ERROR(from_parent);
-    Result<fs::InodeNumber> to_parent = co_await Parent(t, to);
+    Result<InodePtr> to_parent = co_await Parent(t, to);
     CKPTFS_CO_RETURN_IF_ERROR(to_parent);
     InodePtr low = source->inode;
     InodePtr high;
@@ -722,7 +751,7 @@ Task<Result<void>> SimKernel::Rename(Thread* t, std::string from,
       (void)again;
       model_.End(op, ErrorOf(renamed));
     };
-    Future<void> reply = mount->Rename(*from_parent, NameOf(from), *to_parent,
+    Future<void> reply = mount->Rename((*from_parent)->ino, NameOf(from), (*to_parent)->ino,
                                        NameOf(to), flags, hook);
     Result<void> renamed = co_await std::move(reply);
     if (mount->dead) co_return Fail(ErrorCode::kCancelled, "dead");
@@ -750,7 +779,7 @@ Task<Result<void>> SimKernel::Unlink(Thread* t, std::string path) {
   Result<Found> found = co_await Walk(t, path, true);
   CKPTFS_CO_RETURN_IF_ERROR(found);
   if (found->file == nullptr) co_return Fail(ErrorCode::kIsDirectory, path);
-  Result<fs::InodeNumber> parent = co_await Parent(t, path);
+  Result<InodePtr> parent = co_await Parent(t, path);
   CKPTFS_CO_RETURN_IF_ERROR(parent);
   InodePtr inode = found->inode;
   fs::StrandMutex::Guard lock = co_await inode->lock.Lock();
@@ -767,7 +796,7 @@ Task<Result<void>> SimKernel::Unlink(Thread* t, std::string path) {
                  (done ? "" : ": " + done.error().ToString()));
     model_.End(op, ErrorOf(done));
   };
-  Future<void> reply = mount->Unlink(*parent, NameOf(path), hook);
+  Future<void> reply = mount->Unlink((*parent)->ino, NameOf(path), hook);
   Result<void> done = co_await std::move(reply);
   if (!mount->dead) {
     lock.Release();
@@ -782,7 +811,7 @@ Task<Result<void>> SimKernel::Mkdir(Thread* t, std::string path) {
   fs::StrandMutex::Guard directory =
       co_await DirectoryLock(DirectoryOf(path)).Lock();
   if (mount->dead) co_return Fail(ErrorCode::kCancelled, "dead");
-  Result<fs::InodeNumber> parent = co_await Parent(t, path);
+  Result<InodePtr> parent = co_await Parent(t, path);
   CKPTFS_CO_RETURN_IF_ERROR(parent);
   ModelOp begin;
   begin.kind = ModelOp::Kind::kDirectory;
@@ -794,11 +823,11 @@ Task<Result<void>> SimKernel::Mkdir(Thread* t, std::string path) {
                  (made ? "" : ": " + made.error().ToString()));
     model_.End(op, ErrorOf(made));
     if (!made) return;
-    (void)Learn(*made);
+    (void)Learn(*made, path);
     names_[path] = {made->attributes.ino, mount->clock.Now() + made->ttl};
   };
   Future<fs::Entry> reply =
-      mount->MakeDirectory(CallerOf(t), *parent, NameOf(path), hook);
+      mount->MakeDirectory(CallerOf(t), (*parent)->ino, NameOf(path), hook);
   Result<fs::Entry> made = co_await std::move(reply);
   if (!made) co_return Fail(made.error());
   co_return Result<void>();
@@ -813,7 +842,7 @@ Task<Result<void>> SimKernel::Rmdir(Thread* t, std::string path) {
   if (mount->dead) co_return Fail(ErrorCode::kCancelled, "dead");
   Result<Found> found = co_await Walk(t, path, true);
   CKPTFS_CO_RETURN_IF_ERROR(found);
-  Result<fs::InodeNumber> parent = co_await Parent(t, path);
+  Result<InodePtr> parent = co_await Parent(t, path);
   CKPTFS_CO_RETURN_IF_ERROR(parent);
   ModelOp begin;
   begin.kind = ModelOp::Kind::kDirectory;
@@ -825,7 +854,7 @@ Task<Result<void>> SimKernel::Rmdir(Thread* t, std::string path) {
                  (done ? "" : ": " + done.error().ToString()));
     model_.End(op, ErrorOf(done));
   };
-  Future<void> reply = mount->RemoveDirectory(*parent, NameOf(path), hook);
+  Future<void> reply = mount->RemoveDirectory((*parent)->ino, NameOf(path), hook);
   Result<void> done = co_await std::move(reply);
   if (!mount->dead && done) Drop(found->inode, path);
   co_return done;

@@ -79,6 +79,7 @@ class SimKernel {
     fs::InodeNumber ino{};
     std::uint64_t lookups = 0;
     int users = 0;  // descriptions
+    std::string directory;  // its path
     fs::StrandMutex lock;    // i_rwsem
     fs::StrandMutex change;  // the model takes one change at a time
     std::set<std::uint64_t> dirty;
@@ -94,9 +95,10 @@ class SimKernel {
     std::shared_ptr<ModelFile> file;  // null: a directory
   };
 
-  Task<Result<fs::InodeNumber>> Parent(Thread* t, std::string path);
+  Task<Result<InodePtr>> Parent(Thread* t, std::string path);
   Task<Result<Found>> Walk(Thread* t, std::string path, bool cached);
-  InodePtr Learn(const fs::Entry& entry);
+  InodePtr Learn(const fs::Entry& entry, const std::string& path);
+  bool Pinned(const KernelInode& inode) const;
   fs::StrandMutex& DirectoryLock(const std::string& path);
   std::shared_ptr<Description> File(Thread* t, int fd);
   void Put(const std::shared_ptr<Description>& file);
