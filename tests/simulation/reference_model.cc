@@ -122,6 +122,7 @@ void ReferenceModel::Publish(int mount, const std::string& key,
   bool vouched = false;
   std::string candidates;
   std::string torn;
+  bool renamed_as_found = false;
   std::shared_ptr<ModelFile> matched;
   int version = -1;
   const ModelOp* voucher = nullptr;
@@ -141,6 +142,14 @@ void ReferenceModel::Publish(int mount, const std::string& key,
     vouched = true;
     candidates += " " + Name(*op.file);
     int at = -1;
+    // Of a name that another client has taken, or that a lost answer left open,
+    // the mount renames what it finds there.
+    if (renames && source != nullptr && key == op.new_key &&
+        (shared_bucket || op.file->outcome_unknown || op.file->lost) &&
+        objects_.count(op.key) != 0 &&
+        objects_[op.key].content == source->content) {
+      renamed_as_found = true;
+    }
     if (!MatchVersion(*op.file, source != nullptr ? &source->content : nullptr,
                       bytes, &at)) {
       continue;
@@ -164,7 +173,9 @@ void ReferenceModel::Publish(int mount, const std::string& key,
     version = at;
     voucher = &op;
   }
-  if (matched == nullptr) {
+  if (matched == nullptr && renamed_as_found) {
+    now.content = source->content;
+  } else if (matched == nullptr) {
     if (!torn.empty()) {
       Violate(torn);
     } else if (!vouched) {
@@ -292,6 +303,17 @@ bool ReferenceModel::Busy(const std::string& key, int mount) const {
   });
 }
 
+// An unlink or a rename over it is in flight.
+bool ReferenceModel::Going(const ModelFile& file) const {
+  return std::any_of(ops_.begin(), ops_.end(), [&](const auto& e) {
+    const ModelOp& op = e.second;
+    if (op.mount != file.mount) return false;
+    if (op.kind == ModelOp::Kind::kUnlink) return op.key == file.key;
+    return op.kind == ModelOp::Kind::kRename && op.new_key == file.key &&
+           op.file.get() != &file;
+  });
+}
+
 bool ReferenceModel::Moving(const std::shared_ptr<ModelFile>& file) const {
   return std::any_of(ops_.begin(), ops_.end(), [&](const auto& e) {
     return e.second.kind == ModelOp::Kind::kRename && e.second.file == file;
@@ -382,7 +404,7 @@ std::shared_ptr<ModelFile> ReferenceModel::Created(int mount,
   file->faults_at_clean = faults(mount);
   file->exclusive = (flags & O_EXCL) != 0 || (flags & O_TRUNC) == 0;
   const std::shared_ptr<ModelFile> before = At(mount, key);
-  if (before != nullptr) {
+  if (before != nullptr && uncertain.count(key) == 0) {
     if (!shared_bucket && uncertain.count(key) == 0 && !before->lost &&
         !Busy(key, mount)) {
       Violate("A6 " + key + " was made anew over " + Name(*before));
@@ -471,7 +493,9 @@ bool ReferenceModel::Excused(const ModelOp& op, const Error& error) const {
     if (op.file == nullptr) return false;
   }
   const ModelFile& f = *op.file;
-  if (f.lost || f.failed || !f.linked) return true;
+  if (f.lost || f.failed) return true;
+  // What was removed is read all the same; nobody promises more of it.
+  if (!f.linked && op.kind != K::kRead) return true;
   switch (code) {
     case ErrorCode::kStale:
       return f.foreign || f.outcome_unknown || (f.exclusive && shared_bucket);
@@ -531,10 +555,10 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
           Violate("A3 success after an earlier failure: " + Name(f));
           return;
         }
-        if (!op.must_publish || !f.linked) return;
+        if (!op.must_publish || !f.linked || Going(f)) return;
         const bool once = f.published >= op.version ||
                           Holds(f, f.key, op.version);
-        const bool now = f.foreign || Holds(f, f.key, op.version) ||
+        const bool now = f.foreign || shared_bucket || Holds(f, f.key, op.version) ||
                          (f.key != op.key && Holds(f, op.key, op.version)) ||
                          Busy(f.key, op.mount);
         if (!once || !now) {
@@ -636,6 +660,10 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
       if (now(there) != op.new_etag_before) {
         uncertain.insert(op.key);
         uncertain.insert(op.new_key);
+        if (moved) {
+          const std::shared_ptr<ModelFile> target = At(op.mount, op.new_key);
+          if (target != nullptr && target != op.file) target->linked = false;
+        }
         // Others may have published there meanwhile; effects are checked when
         // they happen.
         if (there == objects_.end() || (moved && !fault)) {

@@ -205,6 +205,7 @@ class ReferenceModel {
   void Touch(int mount, const std::string& key);
   bool Busy(const std::string& key, int mount) const;
   bool Moving(const std::shared_ptr<ModelFile>& file) const;
+  bool Going(const ModelFile& file) const;
   void CheckEnd(ModelOp& op, const std::optional<Error>& error);
   bool Excused(const ModelOp& op, const Error& error) const;
 

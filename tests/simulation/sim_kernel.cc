@@ -918,12 +918,14 @@ Result<void> SimKernel::Mmap(Thread* t, int fd) {
   return {};
 }
 
-Result<void> SimKernel::DirtyPage(Description& file) {
+Result<void> SimKernel::DirtyPage(Description& file,
+                                  std::optional<std::uint64_t> which) {
   const std::uint64_t size = file.file->now().size();
   if (file.dead || size == 0 || file.file->lost) {
     return Fail(ErrorCode::kInvalidArgument, "SIGBUS");
   }
-  const std::uint64_t page = random_() % ((size + kPage - 1) / kPage);
+  const std::uint64_t page =
+      which ? *which : random_() % ((size + kPage - 1) / kPage);
   InodeOf(file.ino)->dirty.insert(page);
   model_.Trace("page " + std::to_string(page) + " of " + file.file->key +
                " is dirty");

@@ -50,8 +50,9 @@ class SimKernel {
   Task<Result<void>> Stat(Thread* t, std::string path);
   Result<int> Dup(Thread* t, int fd);
   Result<void> Mmap(Thread* t, int fd);
-  // A store into a page of the mapping.
-  Result<void> DirtyPage(Description& file);
+  // A store into a page of the mapping; any page where none is named.
+  Result<void> DirtyPage(Description& file,
+                         std::optional<std::uint64_t> which = std::nullopt);
   Task<Result<void>> Munmap(Thread* t, std::size_t index);
   // The thread ends; with the last one of its group the descriptors go.
   Task<void> Exit(Thread* t);

@@ -51,6 +51,7 @@ class World {
   Thread* NewProcess() { return processes.NewGroup().threads.front().get(); }
   SimKernel& kernel(int mount = 0) { return *kernels_[mount]; }
   SimMount& mount(int number = 0) { return *mounts_[number]; }
+  ManualExecutor& programs() { return programs_; }
   template <typename T>
   struct Call {
     std::shared_ptr<std::optional<Result<T>>> result =
