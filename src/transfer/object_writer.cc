@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "transfer/abort_upload.h"
+#include "transfer/may_have_happened.h"
 #include "transfer/nonce.h"
 
 namespace ckptfs {
@@ -79,7 +80,8 @@ struct ObjectWriter::State {
   static Task<void> WaitIdle(Ptr state);
   static Task<void> Cleanup(Ptr state);
   static Task<Result<void>> AwaitCleanup(Ptr state);
-  static Task<Result<ObjectInfo>> Complete(Ptr state, WriteCondition condition);
+  static Task<Result<ObjectInfo>> Complete(Ptr state, WriteCondition condition,
+                                           int last_part);
   static Task<Result<ObjectInfo>> PutWhole(Ptr state, Payload payload,
                                            WriteCondition condition);
   static Task<Result<void>> Abort(Ptr state);
@@ -87,18 +89,6 @@ struct ObjectWriter::State {
 };
 
 namespace {
-
-// After these a request may have had its effect all the same.
-bool MayHaveHappened(const Error& error) {
-  switch (error.code()) {
-    case ErrorCode::kUnavailable:
-    case ErrorCode::kDeadlineExceeded:
-    case ErrorCode::kCancelled:
-    case ErrorCode::kDataLoss:
-    case ErrorCode::kInternal: return true;
-    default: return false;
-  }
-}
 
 void WakeAll(std::vector<Promise<void>>& waiters) {
   std::vector<Promise<void>> woken = std::exchange(waiters, {});
@@ -292,8 +282,9 @@ ObjectInfo ObjectWriter::State::Published(std::uint64_t size,
   return info;
 }
 
-Task<Result<ObjectInfo>> ObjectWriter::State::Complete(
-    Ptr state, WriteCondition condition) {
+Task<Result<ObjectInfo>> ObjectWriter::State::Complete(Ptr state,
+                                                       WriteCondition condition,
+                                                       int last_part) {
   if (state->phase == Phase::kOpen) {
     if (state->create == Create::kNone) {
       co_return Fail(ErrorCode::kInvalidArgument,
@@ -310,6 +301,7 @@ Task<Result<ObjectInfo>> ObjectWriter::State::Complete(
     request.upload = *state->upload;
     std::uint64_t size = 0;
     for (const auto& [number, part] : state->parts) {
+      if (number > last_part) break;
       request.parts.push_back(part);
       size += part.size;
     }
@@ -432,8 +424,9 @@ int ObjectWriter::parts_pending() const {
   return static_cast<int>(state_->queue.size() + state_->in_flight.size());
 }
 
-Task<Result<ObjectInfo>> ObjectWriter::Complete(WriteCondition condition) {
-  return State::Complete(state_, std::move(condition));
+Task<Result<ObjectInfo>> ObjectWriter::Complete(WriteCondition condition,
+                                                int last_part) {
+  return State::Complete(state_, std::move(condition), last_part);
 }
 
 Task<Result<ObjectInfo>> ObjectWriter::PutWhole(std::string key,

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "common/task.h"
+#include "transfer/part_plan.h"
 
 namespace ckptfs {
 
@@ -59,13 +60,15 @@ class ObjectWriter {
   // Parts queued or on the wire.
   int parts_pending() const;
 
-  // Waits for every part, then publishes them under bound_key() as one object.
+  // Waits for every part, then publishes them under bound_key() as one object;
+  // parts with numbers above `last_part` are left out of it.
   // On error the upload is aborted, and the old object is untouched, unless the
   // code is kOutcomeUnknown or kCancelled: then it may be the new one. Parts
   // are not taken any more.
   // kPreconditionFailed: `condition` did not hold. REQUIRES: begun(), at least
   // one part. The result's last_modified is not known.
-  Task<Result<ObjectInfo>> Complete(WriteCondition condition);
+  Task<Result<ObjectInfo>> Complete(WriteCondition condition,
+                                    int last_part = kMaxParts);
 
   // Publishes a small object by one PUT; a nonce joins the metadata. Errors as
   // for Complete. REQUIRES: !begun().
