@@ -134,10 +134,8 @@ void ReferenceModel::Publish(int mount, const std::string& key,
       continue;
     }
     seen = true;
-    const bool counts = op.kind == ModelOp::Kind::kRelease
-                            ? op.file->mapped
-                            : op.vouches &&
-                                  (!op.still_vouches || op.still_vouches());
+    const bool counts =
+        op.vouches && (!op.still_vouches || op.still_vouches());
     if (!counts) continue;
     vouched = true;
     candidates += " " + Name(*op.file);
@@ -263,7 +261,8 @@ void ReferenceModel::Removed(int mount, const std::string& key) {
       const auto there = objects_.find(op.new_key);
       if (shared_bucket || op.file->lost ||
           (there != objects_.end() &&
-           Holds(*op.file, op.new_key, std::max(0, op.file->published)))) {
+           (there->second.content == objects_[key].content ||
+            Holds(*op.file, op.new_key, std::max(0, op.file->published))))) {
         allowed = true;
       }
     }

@@ -10,7 +10,8 @@
 //   E2  Somebody vouches for it at that moment: a close() in flight by a group
 //       that lives and opened or wrote the description (one that cannot be
 //       seen counts as living), an fsync, a rename, a truncate of the path, or
-//       the end of the last handle if mapped pages came.
+//       the end of the last handle if mapped pages came or a group that wrote
+//       lives.
 //   E3  Of a file whose last writer to speak was killed a rename vouches for
 //       the published version alone.
 //   E4  A removed or replaced file is never published.
@@ -35,7 +36,9 @@
 //   A5  An error has a cause: an injected fault, another client, an earlier
 //       failure of the file, or a limit that SEMANTICS.md names.
 //   A6  A name that exists is found; one that was removed is not.
-// The end of the last handle for writing throws unpublished bytes away.
+// The end of the last handle for writing throws unpublished bytes away, and so
+// does the death of the last group that could vouch for them: then handles that
+// are left are lost, and writes through them fail.
 #pragma once
 
 #include <ckptfs/object_store.h>
@@ -110,7 +113,7 @@ struct ModelOp {
   std::string new_key;  // of renames
   bool no_replace = false;
   bool vouches = false;
-  // Checked at each effect, where it can change while the operation runs.
+  // Asked at each effect, since it can change while the operation runs.
   std::function<bool()> still_vouches;
   bool must_publish = false;  // success is a promise
   int version = 0;            // of the file when it began

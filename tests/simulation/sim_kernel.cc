@@ -218,11 +218,31 @@ void SimKernel::Put(const std::shared_ptr<Description>& file) {
                   }});
 }
 
+bool SimKernel::WriterLives(const ModelFile& file) const {
+  for (const auto& g : processes_.groups) {
+    const auto wrote = file.last_write.find(g->serial);
+    if (wrote == file.last_write.end() || wrote->second <= file.published) {
+      continue;
+    }
+    if (g->foreign || g->hidden || (!g->dying && !g->ended())) return true;
+  }
+  return false;
+}
+
+bool SimKernel::ThrownAway(SimMount& mount, const ModelFile& file) const {
+  const std::vector<std::string> open = mount.files->UnpublishedFiles();
+  return std::find(open.begin(), open.end(), file.key) == open.end();
+}
+
 void SimKernel::Release(const std::shared_ptr<Description>& file) {
   ModelOp begin;
   begin.kind = ModelOp::Kind::kRelease;
   begin.mount = mount_->number;
   begin.file = file->file;
+  begin.vouches = file->writable();
+  begin.still_vouches = [this, f = file->file] {
+    return f->mapped || WriterLives(*f);
+  };
   const std::uint64_t op = model_.Begin(std::move(begin)).id;
   model_.Trace("release of " + file->file->key + " handle " +
                std::to_string(static_cast<std::uint64_t>(file->handle)));
@@ -235,8 +255,7 @@ void SimKernel::Release(const std::shared_ptr<Description>& file) {
     --f.handles;
     if (!file->writable()) return;
     if (--f.writable_handles > 0 || f.lost || !f.linked || f.pending) return;
-    const std::vector<std::string> open = mount->files->UnpublishedFiles();
-    if (std::find(open.begin(), open.end(), f.key) != open.end()) return;
+    if (!ThrownAway(*mount, f)) return;
     if (f.unpublished()) {
       if (f.mapped && !f.torn && !f.failed && !f.foreign && !f.exclusive &&
           model_.faults(mount->number) == f.faults_at_clean) {
@@ -478,7 +497,12 @@ Task<Result<void>> SimKernel::Write(Thread* t, int fd, std::uint64_t offset,
       model_.Trace(Who(t) + "wrote " + std::to_string(id) +
                    (written ? "" : ": " + written.error().ToString()));
       model_.EndChange(f, written.has_value(), serial);
-      model_.End(op, ErrorOf(written));
+      // Refused without harm to the file.
+      if (!written && file->lost) {
+        model_.End(op, std::nullopt);
+      } else {
+        model_.End(op, ErrorOf(written));
+      }
     };
     Future<std::size_t> reply =
         mount->Write(CallerOf(t), file->ino, file->handle, at,
@@ -571,7 +595,17 @@ Task<Result<void>> SimKernel::Flush(Thread* t,
       f.tearing = false;
       f.torn = f.unpublished();
     }
-    model_.End(op, ErrorOf(flushed));
+    model_.End(op, file->lost ? std::nullopt : ErrorOf(flushed));
+    // The last that could vouch for the bytes is dead.
+    if (tears && f.unpublished() && !f.pending && f.linked && !f.lost &&
+        !WriterLives(f) && ThrownAway(*mount, f)) {
+      model_.Trace("nobody is left to vouch for " + f.key);
+      model_.Discarded(f);
+      for (const auto& weak : descriptions_) {
+        const auto other = weak.lock();
+        if (other && other->file.get() == &f) other->lost = true;
+      }
+    }
   };
   Future<void> reply =
       mount->Flush(CallerOf(t), file->ino, file->handle, hook);
@@ -605,6 +639,11 @@ Task<Result<void>> SimKernel::Fsync(Thread* t, int fd) {
   begin.mount = mount->number;
   begin.file = file->file;
   begin.vouches = begin.must_publish = true;
+  if (!file->writable() && (file->file->torn || file->file->tearing)) {
+    // Who only reads vouches for nothing.
+    begin.must_publish = false;
+    begin.vouches = file->file->tearing;
+  }
   begin.eligible = file->writable();
   const std::uint64_t op = model_.Begin(std::move(begin)).id;
   model_.Trace(Who(t) + "fsync " + file->file->key + " handle " +
@@ -613,7 +652,7 @@ Task<Result<void>> SimKernel::Fsync(Thread* t, int fd) {
   auto hook = [&, op](Result<void>& synced) {
     model_.Trace(Who(t) + "fsynced " + file->file->key +
                  (synced ? "" : ": " + synced.error().ToString()));
-    model_.End(op, ErrorOf(synced));
+    model_.End(op, file->lost && !synced ? std::nullopt : ErrorOf(synced));
   };
   Future<void> reply =
       mount->Fsync(CallerOf(t), file->ino, file->handle, hook);
@@ -650,7 +689,8 @@ Task<Result<void>> SimKernel::SetSize(Thread* t, InodePtr inode,
                  (done ? "" : ": " + done.error().ToString()));
     model_.EndChange(*file, done.has_value(), serial);
     if (done) model_.Find(op)->version = file->current();
-    model_.End(op, ErrorOf(done));
+    const bool lost = through != nullptr && through->lost;
+    model_.End(op, lost ? std::nullopt : ErrorOf(done));
     if (done && done->attributes.size != size && !file->lost) {
       model_.Violate("A4 cut to " + std::to_string(size) + ", " + file->key +
                      " shows " + std::to_string(done->attributes.size));

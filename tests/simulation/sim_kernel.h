@@ -23,9 +23,12 @@ namespace ckptfs::sim {
 class SimKernel {
  public:
   // `programs` runs the system calls below.
-  SimKernel(ReferenceModel& model, std::mt19937_64& random,
-            ManualExecutor& programs)
-      : model_(model), random_(random), programs_(programs) {}
+  SimKernel(ReferenceModel& model, const ProcessTable& processes,
+            std::mt19937_64& random, ManualExecutor& programs)
+      : model_(model),
+        processes_(processes),
+        random_(random),
+        programs_(programs) {}
 
   void Attach(SimMount* mount) { mount_ = mount; }
   // The daemon died: every description is dead.
@@ -112,6 +115,10 @@ class SimKernel {
                              std::shared_ptr<Description> through,
                              std::uint64_t size);
   void Release(const std::shared_ptr<Description>& file);
+  // A group that lives, as far as can be seen, wrote unpublished bytes.
+  bool WriterLives(const ModelFile& file) const;
+  // What the mount does not count as unpublished any more is thrown away.
+  bool ThrownAway(SimMount& mount, const ModelFile& file) const;
   fs::Caller CallerOf(const Thread* t) const {
     return {0, 0, t->group->foreign ? 0 : t->tid};
   }
@@ -119,6 +126,7 @@ class SimKernel {
   std::string Who(const Thread* t) const;
 
   ReferenceModel& model_;
+  const ProcessTable& processes_;
   std::mt19937_64& random_;
   ManualExecutor& programs_;
   SimMount* mount_ = nullptr;

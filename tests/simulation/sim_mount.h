@@ -181,6 +181,7 @@ class SimMount final : private fs::KernelNotifier {
     options.part_bytes = 5ull << 20;
     options.stream_window_bytes = 64ull << 20;
     options.first_inode = first_inode;
+    options.check_invariants = true;
     return options;
   }
   void InvalidateInode(fs::InodeNumber) override {}

@@ -59,7 +59,8 @@ World::World(WorldPlan drawn)
     : plan(std::move(drawn)), random(plan.seed), model(bucket) {
   model.shared_bucket = plan.mounts > 1 || plan.other_client;
   for (int i = 0; i < plan.mounts; ++i) {
-    kernels_.push_back(std::make_unique<SimKernel>(model, random, programs_));
+    kernels_.push_back(std::make_unique<SimKernel>(model, processes, random,
+                                                   programs_));
     mounts_.emplace_back();
     StartMount(i);
   }
