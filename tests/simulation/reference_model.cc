@@ -123,6 +123,7 @@ void ReferenceModel::Publish(int mount, const std::string& key,
   std::string candidates;
   std::string torn;
   bool renamed_as_found = false;
+  std::shared_ptr<ModelFile> restores;
   std::shared_ptr<ModelFile> matched;
   int version = -1;
   const ModelOp* voucher = nullptr;
@@ -148,6 +149,10 @@ void ReferenceModel::Publish(int mount, const std::string& key,
         objects_[op.key].content == source->content) {
       renamed_as_found = true;
     }
+    if (renames && source != nullptr && key == op.key && op.before &&
+        source->content == *op.before) {
+      restores = op.file;
+    }
     if (!MatchVersion(*op.file, source != nullptr ? &source->content : nullptr,
                       bytes, &at)) {
       continue;
@@ -171,7 +176,19 @@ void ReferenceModel::Publish(int mount, const std::string& key,
     version = at;
     voucher = &op;
   }
-  if (matched == nullptr && renamed_as_found) {
+  if (matched == nullptr && restores != nullptr) {
+    now.content = source->content;
+    ModelFile& f = *restores;
+    f.base = now.content;
+    f.published = f.surely_published = -1;
+    for (int i = 0; i <= f.current(); ++i) {
+      if (f.versions[static_cast<std::size_t>(i)] == now.content) {
+        f.published = f.surely_published = i;
+      }
+    }
+    Trace("  mount " + std::to_string(mount) + " put back " + key + ": " +
+          now.content.Describe());
+  } else if (matched == nullptr && renamed_as_found) {
     now.content = source->content;
   } else if (matched == nullptr) {
     if (!torn.empty()) {
@@ -215,6 +232,15 @@ void ReferenceModel::Publish(int mount, const std::string& key,
       }
     }
     f.published = std::max(f.published, version);
+    int oldest = std::min(version, f.current());
+    while (oldest > std::max(0, f.surely_published) &&
+           f.versions[static_cast<std::size_t>(oldest - 1)] == now.content) {
+      --oldest;
+    }
+    if (f.versions[static_cast<std::size_t>(oldest)] != now.content) {
+      oldest = version;  // of the change that is not answered yet
+    }
+    f.surely_published = std::max(f.surely_published, oldest);
     f.base = now.content;
     if (key == f.key) f.foreign = false;
     for (auto& [id, op] : ops_) {
@@ -361,7 +387,7 @@ std::shared_ptr<ModelFile> ReferenceModel::Found(int mount,
       if (quiet) Violate("A6 " + key + " shows an object that is gone");
     }
   }
-  file->published = 0;
+  file->published = file->surely_published = 0;
   file->base = file->versions.back();
   file->limited = file->versions.back().size() > (5u << 20);
   for (const auto& run : file->versions.back().runs()) {
@@ -437,13 +463,13 @@ ModelOp& ReferenceModel::Begin(ModelOp op) {
       }
     }
   }
-  const auto etag = [&](const std::string& key) -> std::optional<std::string> {
+  const auto held = [&](const std::string& key) -> std::optional<Content> {
     const auto it = objects_.find(key);
     if (it == objects_.end()) return std::nullopt;
-    return it->second.content.Describe();
+    return it->second.content;
   };
-  op.etag_before = etag(op.key);
-  op.new_etag_before = etag(op.new_key);
+  op.before = held(op.key);
+  op.new_before = held(op.new_key);
   const std::uint64_t id = op.id;
   return ops_.emplace(id, std::move(op)).first->second;
 }
@@ -539,6 +565,7 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
       uncertain.erase(op.key);
     } else {
       uncertain.insert(op.key);
+      f.outcome_unknown |= faults(op.mount) > op.faults;
     }
     changed_[op.key] = step;
     return;
@@ -629,9 +656,12 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
         if (f.published >= f.current()) f.faults_at_clean = faults(f.mount);
         return;
       }
-      const auto now = [&](auto it) -> std::optional<std::string> {
+      const auto now = [&](auto it) -> std::optional<Content> {
         if (it == objects_.end()) return std::nullopt;
-        return it->second.content.Describe();
+        return it->second.content;
+      };
+      const auto text = [](const std::optional<Content>& c) {
+        return c ? c->Describe() : "nothing";
       };
       if (error->code() == ErrorCode::kOutcomeUnknown) {
         uncertain.insert(op.key);
@@ -646,17 +676,18 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
         uncertain.insert(op.new_key);
         return;
       }
-      const bool moved = now(there) != op.new_etag_before &&
+      const bool moved = now(there) != op.new_before &&
                          Holds(f, op.new_key, op.version);
       const bool fault = faults(op.mount) > op.faults;
       // The answer to the DELETE may be what was lost.
       const bool gone = old == objects_.end() && moved && fault;
-      if (now(old) != op.etag_before && !gone) {
+      const bool both = moved && fault && Holds(f, op.key, op.version);
+      if (now(old) != op.before && !gone && !both) {
         Violate("A2 rename failed (" + errors + "), and the old name " +
-                op.key + " has " + now(old).value_or("nothing") +
-                " instead of " + op.etag_before.value_or("nothing"));
+                op.key + " has " + text(now(old)) + " instead of " +
+                text(op.before));
       }
-      if (now(there) != op.new_etag_before) {
+      if (now(there) != op.new_before) {
         uncertain.insert(op.key);
         uncertain.insert(op.new_key);
         if (moved) {
@@ -667,8 +698,8 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
         // they happen.
         if (there == objects_.end() || (moved && !fault)) {
           Violate("A2 rename failed (" + errors + "), and the new name " +
-                  op.new_key + " has " + now(there).value_or("nothing") +
-                  " instead of " + op.new_etag_before.value_or("nothing"));
+                  op.new_key + " has " + text(now(there)) + " instead of " +
+                  text(op.new_before));
         }
       }
       return;
@@ -708,7 +739,7 @@ void ReferenceModel::Discarded(ModelFile& file) {
   ++file.cut_count;
   if (file.base) {
     file.versions.push_back(*file.base);
-    file.published = file.current();
+    file.published = file.surely_published = file.current();
   } else {
     file.versions.emplace_back();
     file.linked = false;

@@ -27,7 +27,8 @@
 //       behind it. After a rename the old name is gone.
 //   A2  A failed close, fsync or rename changed nothing that S3 holds (or, with
 //       kOutcomeUnknown, perhaps). After a rename whose DELETE was refused
-//       both names may have the bytes.
+//       both names may have the bytes. While it lasts a rename may put bytes
+//       under the old name, if it puts the older ones back when it fails.
 //   A3  After a failed write, close or fsync every close and fsync of a
 //       descriptor for writing fails, until the file is cut to nothing or its
 //       last descriptor for writing is gone.
@@ -69,6 +70,8 @@ struct ModelFile {
   bool outcome_unknown = false;  // a publish may have happened or not
   std::vector<Content> versions;
   int published = -1;  // index into versions; -1: there is no object
+  // Of versions with the same bytes it may be an older one that was published.
+  int surely_published = -1;
   std::optional<Content> pending;   // a change whose answer is not there
   bool pending_cut = false;         // it is one to nothing
   std::optional<Content> base;      // what a discard goes back to
@@ -88,7 +91,7 @@ struct ModelFile {
 
   int current() const { return static_cast<int>(versions.size()) - 1; }
   const Content& now() const { return versions.back(); }
-  bool unpublished() const { return published < current() || pending; }
+  bool unpublished() const { return surely_published < current() || pending; }
 };
 
 // An operation of a program that is in flight.
@@ -124,8 +127,8 @@ struct ModelOp {
   bool eligible = false;  // to be told of a failure that stays
   int first_version = 0;
   std::vector<Content> window;  // what the file held since (reads)
-  std::optional<std::string> etag_before;
-  std::optional<std::string> new_etag_before;
+  std::optional<Content> before;      // what the bucket had under the names
+  std::optional<Content> new_before;
   bool published = false;  // an effect of this file since it began
   bool overlapped = false;  // by another publish of the file
 };
@@ -201,6 +204,8 @@ class ReferenceModel {
     std::uint64_t last_change = 0;
   };
   std::optional<Object> ReadObject(const std::string& key);
+  // The newest version with these bytes that is not older than the published
+  // one.
   bool MatchVersion(ModelFile& file, const Content* content,
                     const std::string& bytes, int* version) const;
   void Publish(int mount, const std::string& key, const Object* source);

@@ -597,7 +597,7 @@ Task<Result<void>> SimKernel::Flush(Thread* t,
     }
     model_.End(op, file->lost ? std::nullopt : ErrorOf(flushed));
     // The last that could vouch for the bytes is dead.
-    if (tears && f.unpublished() && !f.pending && f.linked && !f.lost &&
+    if (tears && f.published < f.current() && f.linked && !f.lost &&
         !WriterLives(f) && ThrownAway(*mount, f)) {
       model_.Trace("nobody is left to vouch for " + f.key);
       model_.Discarded(f);
@@ -691,7 +691,8 @@ Task<Result<void>> SimKernel::SetSize(Thread* t, InodePtr inode,
     if (done) model_.Find(op)->version = file->current();
     const bool lost = through != nullptr && through->lost;
     model_.End(op, lost ? std::nullopt : ErrorOf(done));
-    if (done && done->attributes.size != size && !file->lost) {
+    if (done && done->attributes.size != size && !file->lost &&
+        (file->linked || through != nullptr)) {
       model_.Violate("A4 cut to " + std::to_string(size) + ", " + file->key +
                      " shows " + std::to_string(done->attributes.size));
     }
