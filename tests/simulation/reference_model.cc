@@ -530,7 +530,7 @@ bool ReferenceModel::Excused(const ModelOp& op, const Error& error) const {
     case ErrorCode::kIsDirectory: return op.kind == K::kRename;
     case ErrorCode::kNotFound:
       if (op.kind == K::kRename) {
-        return f.torn || f.tearing || shared_bucket ||
+        return f.torn || f.tearing || shared_bucket || f.outcome_unknown ||
                uncertain.count(op.key) != 0;
       }
       break;
@@ -663,11 +663,16 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
       const auto text = [](const std::optional<Content>& c) {
         return c ? c->Describe() : "nothing";
       };
+      // It failed, and the new name has been taken all the same.
+      const std::shared_ptr<ModelFile> target = At(op.mount, op.new_key);
+      if (target != nullptr && target != op.file && op.published &&
+          there != objects_.end() && Holds(f, op.new_key, op.version)) {
+        target->linked = false;
+      }
       if (error->code() == ErrorCode::kOutcomeUnknown) {
         uncertain.insert(op.key);
         uncertain.insert(op.new_key);
         f.outcome_unknown = true;
-        const std::shared_ptr<ModelFile> target = At(op.mount, op.new_key);
         if (target != nullptr) target->outcome_unknown = true;
         return;
       }
@@ -690,10 +695,6 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
       if (now(there) != op.new_before) {
         uncertain.insert(op.key);
         uncertain.insert(op.new_key);
-        if (moved) {
-          const std::shared_ptr<ModelFile> target = At(op.mount, op.new_key);
-          if (target != nullptr && target != op.file) target->linked = false;
-        }
         // Others may have published there meanwhile; effects are checked when
         // they happen.
         if (there == objects_.end() || (moved && !fault)) {
