@@ -113,6 +113,9 @@ class SimStore final : public ObjectStore {
     return Hold("DeleteMany", "", "", false, std::move(r),
                 &ObjectStore::DeleteMany);
   }
+  Future<ObjectTags> GetTags(GetTagsRequest r) override {
+    return Hold("GetTags", r.key, std::move(r), &ObjectStore::GetTags);
+  }
   Future<ListResult> List(ListRequest r) override {
     return Hold("List", r.prefix, "", false, std::move(r), &ObjectStore::List);
   }
