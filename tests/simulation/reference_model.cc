@@ -130,8 +130,8 @@ void ReferenceModel::Publish(int mount, const std::string& key,
   for (auto& [id, op] : ops_) {
     if (op.mount != mount || op.file == nullptr || !Publishes(op.kind)) continue;
     const bool renames = op.kind == ModelOp::Kind::kRename;
-    if (op.file->key != key && !(renames && op.new_key == key) &&
-        op.key != key) {
+    if (op.file->key != key && op.file->other_key != key &&
+        !(renames && op.new_key == key) && op.key != key) {
       continue;
     }
     seen = true;
@@ -511,7 +511,9 @@ bool ReferenceModel::Excused(const ModelOp& op, const Error& error) const {
       case ErrorCode::kIsDirectory:
       case ErrorCode::kNotDirectory:
       case ErrorCode::kNotEmpty: return true;
-      case ErrorCode::kStale: return shared_bucket || fault;
+      case ErrorCode::kStale:
+        return shared_bucket || fault ||
+               (op.file != nullptr && op.file->outcome_unknown);
       default: break;
     }
     if (fault) return true;
@@ -583,10 +585,11 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
         }
         if (!op.must_publish || !f.linked || Going(f)) return;
         const bool once = f.published >= op.version ||
-                          Holds(f, f.key, op.version);
+                          Holds(f, f.key, op.version) ||
+                          Holds(f, f.other_key, op.version);
         const bool now = f.foreign || shared_bucket || Holds(f, f.key, op.version) ||
                          (f.key != op.key && Holds(f, op.key, op.version)) ||
-                         Busy(f.key, op.mount);
+                         Holds(f, f.other_key, op.version) || Busy(f.key, op.mount);
         if (!once || !now) {
           const auto there = objects_.find(f.key);
           Violate("A1 success, and the bucket has not version " +
@@ -627,6 +630,7 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
         uncertain.erase(op.new_key);
         const bool was_foreign = f.foreign;
         f.key = op.new_key;
+        f.other_key.clear();
         f.exclusive = false;
         f.foreign = false;
         f.base_ids.clear();
@@ -673,6 +677,7 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
         uncertain.insert(op.key);
         uncertain.insert(op.new_key);
         f.outcome_unknown = true;
+        f.other_key = op.new_key;
         if (target != nullptr) target->outcome_unknown = true;
         return;
       }

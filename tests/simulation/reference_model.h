@@ -65,6 +65,7 @@ struct ModelFile {
   int mount = 0;
   fs::InodeNumber ino{};
   std::string key;
+  std::string other_key;  // where a rename of unknown outcome may have put it
   bool linked = true;     // the name is still this file's
   bool foreign = false;   // another client changed the object since
   bool outcome_unknown = false;  // a publish may have happened or not

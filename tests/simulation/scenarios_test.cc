@@ -371,5 +371,36 @@ TEST_F(Scenario, UnlinkAfterAnUnknownOutcome) {
   EXPECT_TRUE(world_.Start(k().Unlink(p, "model")).ok());
 }
 
+// Nobody knows whether the rename replaced the file: its writer is not told
+// that its bytes are in S3.
+TEST_F(Scenario, WriterOfAFileThatARenameMayHaveReplaced) {
+  world_.PutForeign("b.pt", 20'000);
+  Thread* const p = world_.NewProcess();
+  Thread* const q = world_.NewProcess();
+  const int writer = Open(q, "b.pt", O_WRONLY | O_TRUNC);
+  EXPECT_TRUE(Write(q, writer, 0, 5000));
+  const int fd = Open(p, "model", O_WRONLY | O_CREAT);
+  EXPECT_TRUE(Write(p, fd, 0, 3000));
+  world_.refuse = Once("Put", "b.pt", ErrorCode::kOutcomeUnknown);
+  EXPECT_FALSE(world_.Start(k().Rename(p, "model", "b.pt", 0)).ok());
+  world_.refuse = nullptr;
+  (void)Close(q, writer);
+  (void)Close(p, fd);
+}
+
+// The answer to the DELETE is lost, and nobody can be asked what became of it.
+TEST_F(Scenario, UnlinkOfUnknownOutcomeOfAFileInWriting) {
+  world_.PutForeign("model", 20'000);
+  Thread* const p = world_.NewProcess();
+  Thread* const q = world_.NewProcess();
+  const int fd = Open(q, "model", O_WRONLY | O_TRUNC);
+  EXPECT_TRUE(Write(q, fd, 0, 5000));
+  world_.lose = Once("Delete", "model", ErrorCode::kUnavailable);
+  world_.refuse = Always("Head", "model", ErrorCode::kPermissionDenied);
+  EXPECT_FALSE(world_.Start(k().Unlink(p, "model")).ok());
+  world_.lose = world_.refuse = nullptr;
+  (void)Close(q, fd);
+}
+
 }  // namespace
 }  // namespace ckptfs::sim

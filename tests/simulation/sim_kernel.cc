@@ -816,35 +816,38 @@ Task<Result<void>> SimKernel::Unlink(Thread* t, std::string path) {
   SimMount* const mount = mount_;
   fs::StrandMutex::Guard directory =
       co_await DirectoryLock(DirectoryOf(path)).Lock();
-  if (mount->dead) co_return Fail(ErrorCode::kCancelled, "dead");
-  Result<Found> found = co_await Walk(t, path, true);
-  CKPTFS_CO_RETURN_IF_ERROR(found);
-  if (found->file == nullptr) co_return Fail(ErrorCode::kIsDirectory, path);
-  Result<InodePtr> parent = co_await Parent(t, path);
-  CKPTFS_CO_RETURN_IF_ERROR(parent);
-  InodePtr inode = found->inode;
-  fs::StrandMutex::Guard lock = co_await inode->lock.Lock();
-  if (mount->dead) co_return Fail(ErrorCode::kCancelled, "dead");
-  ModelOp begin;
-  begin.kind = ModelOp::Kind::kUnlink;
-  begin.mount = mount->number;
-  begin.file = found->file;
-  begin.key = path;
-  const std::uint64_t op = model_.Begin(std::move(begin)).id;
-  model_.Trace(Who(t) + "unlink " + path);
-  auto hook = [&, op](Result<void>& done) {
-    model_.Trace(Who(t) + "unlinked " + path +
-                 (done ? "" : ": " + done.error().ToString()));
-    model_.End(op, ErrorOf(done));
-  };
-  Future<void> reply = mount->Unlink((*parent)->ino, NameOf(path), hook);
-  Result<void> done = co_await std::move(reply);
-  if (!mount->dead) {
+  for (int attempt = 0;; ++attempt) {
+    if (mount->dead) co_return Fail(ErrorCode::kCancelled, "dead");
+    Result<Found> found = co_await Walk(t, path, attempt == 0);
+    CKPTFS_CO_RETURN_IF_ERROR(found);
+    if (found->file == nullptr) co_return Fail(ErrorCode::kIsDirectory, path);
+    Result<InodePtr> parent = co_await Parent(t, path);
+    CKPTFS_CO_RETURN_IF_ERROR(parent);
+    InodePtr inode = found->inode;
+    fs::StrandMutex::Guard lock = co_await inode->lock.Lock();
+    if (mount->dead) co_return Fail(ErrorCode::kCancelled, "dead");
+    ModelOp begin;
+    begin.kind = ModelOp::Kind::kUnlink;
+    begin.mount = mount->number;
+    begin.file = found->file;
+    begin.key = path;
+    const std::uint64_t op = model_.Begin(std::move(begin)).id;
+    model_.Trace(Who(t) + "unlink " + path);
+    auto hook = [&, op](Result<void>& done) {
+      model_.Trace(Who(t) + "unlinked " + path +
+                   (done ? "" : ": " + done.error().ToString()));
+      model_.End(op, ErrorOf(done));
+    };
+    Future<void> reply = mount->Unlink((*parent)->ino, NameOf(path), hook);
+    Result<void> done = co_await std::move(reply);
+    if (mount->dead) co_return Fail(ErrorCode::kCancelled, "dead");
     lock.Release();
     names_.erase(path);
     if (done) Drop(inode, path);
+    if (done || attempt > 0 || done.error().code() != ErrorCode::kStale) {
+      co_return done;
+    }
   }
-  co_return done;
 }
 
 Task<Result<void>> SimKernel::Mkdir(Thread* t, std::string path) {

@@ -114,7 +114,8 @@ class SimStore final : public ObjectStore {
                 &ObjectStore::DeleteMany);
   }
   Future<ObjectTags> GetTags(GetTagsRequest r) override {
-    return Hold("GetTags", r.key, std::move(r), &ObjectStore::GetTags);
+    return Hold("GetTags", r.key, "", false, std::move(r),
+                &ObjectStore::GetTags);
   }
   Future<ListResult> List(ListRequest r) override {
     return Hold("List", r.prefix, "", false, std::move(r), &ObjectStore::List);
