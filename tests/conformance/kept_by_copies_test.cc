@@ -27,7 +27,7 @@ class KeptByCopies : public ObjectStoreTest {
       out.headers.expires = "Thu, 01 Dec 2033 16:00:00 GMT";
     }
     if (traits().tagging) {
-      out.tags = {{"team", "a b/c&d"}, {"cost", "1"}};
+      out.tags = {{"team", "a b/c+d=e"}, {"cost", "1"}};
     }
     return out;
   }
