@@ -5,15 +5,16 @@ each operation and its result, and compares. The rules (SEMANTICS.md, by number)
 
 The live content L is what POSIX says: every write, truncate and store through a
 mapping, in order. The published content P is what S3 holds under the name.
- 1. Nothing but a publish point changes P: open, write, truncate of a file that is
-    open for writing, chmod, utimens, a reader's close, and the end of a process
-    that neither opened nor wrote the file leave it. [S-11]
+ 1. Nothing but a publish point changes P: open, write, truncate of a descriptor,
+    chmod, utimens, a reader's close, and the end of a process that neither opened
+    nor wrote the file leave it. [S-11]
  2. A close that succeeded makes P = L, unless the process that closed has another
     descriptor of the file open for writing, or neither opened nor wrote the file
     through this description: then it leaves P. Where another living process has
     bytes of its own in L and still has a descriptor, P or L is right. [S-01] [S-11]
- 3. fsync through any descriptor, a rename, and a truncate by path of a file that
-    nobody has open for writing make P = L when they succeed. [S-01] [S-11]
+ 3. fsync through any descriptor, a rename, and a truncate by path make P = L when
+    they succeed. Where somebody has written what is not published, a truncate by
+    path may leave that to his close. [S-01] [S-11]
  4. An ordinary end of a process, and exec, close what they close: rule 2. [S-11]
  5. Death by a signal publishes nothing. When no other process has the file open
     for writing, L goes back to P, soon. Else a later close by a living process
@@ -84,7 +85,11 @@ class Descriptor:
 
 
 class File:
+    _made = 0
+
     def __init__(self, name, content):
+        File._made += 1
+        self.number = File._made
         self.name = name          # None: gone (unlinked or replaced)
         self.live = bytearray(content or b"")  # None: not known
         self.dirty = False        # L may differ from P
@@ -94,6 +99,7 @@ class File:
         self.writers = set()      # who wrote what is not published
         self.descriptors = []
         self.mapped = False
+        self.pending = False      # stores that may not have left the page cache
 
     def open_for_writing(self, holder=None):
         return [d for d in self.descriptors if d.writable
@@ -360,10 +366,11 @@ class Judge:
                 del file.live[size:]
         if descriptor is not None:
             descriptor.description.speakers.add(descriptor.holder)
-        if descriptor is None and not file.open_for_writing():
-            # A mapping is a writer too, if one still maps it.
-            self._published(file, "truncate by path",
-                            certain=not file.mapped)
+        if descriptor is None:
+            certain = not file.dirty
+            if before != file.live or size == 0:
+                self._changed(file, holder)
+            self._published(file, "truncate by path", certain)
         elif before is None or before != file.live or size == 0:
             self._changed(file, holder)
 
@@ -371,6 +378,7 @@ class Judge:
         """`told` False: by the end of a process, which hears of no error."""
         file = descriptor.file
         holder = descriptor.holder
+        file.pending = False  # each close writes them back
         file.descriptors.remove(descriptor)
         owner = holder in descriptor.description.speakers
         last = descriptor.writable and owner \
@@ -410,6 +418,7 @@ class Judge:
 
     def synced(self, descriptor, error, began):
         file = descriptor.file
+        file.pending = False
         if error is not None:
             self.error("fsync", file.name, error, began, file)
             self._publish_failed(file)
@@ -483,9 +492,7 @@ class Judge:
         if file.refused:
             self.may[new] = may_old
         elif file.dirty:
-            # Stores through a mapping may not have left the page cache.
-            self.may[new] = may_old if file.mapped else self.may[new]
-            self._published(file, "rename", certain=not file.mapped)
+            self._published(file, "rename")
         else:
             self.may[new] = may_old
             if must:
@@ -509,6 +516,7 @@ class Judge:
     def stored_through_mapping(self, file, offset, data, holder):
         if file.live is not None:
             file.live[offset:offset + len(data)] = data
+        file.pending = True
         self._changed(file, holder)
 
     def mapping_ended(self, file):

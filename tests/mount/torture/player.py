@@ -54,7 +54,16 @@ class Player:
         return self.version
 
     def note(self, name, text):
-        self.trace.append((time.time(), name, text))
+        file = self.judge.file(name)
+        self.trace.append((time.time(), name, file and file.number, text))
+
+    def story(self, name):
+        """What was done with what has that name, also under other names."""
+        files = {number for _, other, number, _ in self.trace
+                 if other == name and number is not None}
+        return [f"{at:.4f} {other}: {text}"
+                for at, other, number, text in self.trace
+                if other == name or number in files or name == "gone"]
 
     @contextlib.contextmanager
     def call(self, name, text):
@@ -309,8 +318,8 @@ class Player:
 
     def _truncate_path(self, name):
         file = self.judge.file(name)
-        if file is None:
-            return
+        if file is None or file.pending:
+            return  # no promise says which comes first
         self._settle()
         size = self._new_size(file)
         with self.call(name, f"truncate to {size}") as done:
@@ -326,6 +335,8 @@ class Player:
         old, new = self._any_name(), self._any_name()
         self._settle()
         file = self.judge.file(old)
+        if file is not None and file.pending:
+            return  # no promise says which comes first
         with self.call(old, f"rename to {new}") as done:
             os.rename(self._path(old), self._path(new))
         self.note(new, f"renamed from {old}")
