@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <system_error>
 #include <utility>
 
 #include "http/curl_transport.h"
@@ -32,6 +33,12 @@ CurlLoop::CurlLoop(CurlTransport& transport, CurlHandleSettings settings,
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       wake_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
       multi_(curl_multi_init()) {
+  if (epoll_ < 0 || wake_ < 0 || multi_ == nullptr) {
+    const int error = epoll_ < 0 || wake_ < 0 ? errno : ENOMEM;
+    CloseDescriptors();
+    throw std::system_error(error, std::generic_category(),
+                            "cannot make an event loop for HTTP");
+  }
   CURLM* m = multi_.get();
   curl_multi_setopt(m, CURLMOPT_SOCKETFUNCTION, &CurlLoop::OnSocket);
   curl_multi_setopt(m, CURLMOPT_SOCKETDATA, static_cast<void*>(this));
@@ -45,7 +52,12 @@ CurlLoop::CurlLoop(CurlTransport& transport, CurlHandleSettings settings,
   event.events = EPOLLIN;
   event.data.fd = wake_;
   epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event);
-  thread_ = std::thread([this] { Run(); });
+  try {
+    thread_ = std::thread([this] { Run(); });
+  } catch (...) {
+    CloseDescriptors();
+    throw;
+  }
   const std::string name = "ckptfs-http-" + std::to_string(index);
   pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
 }
@@ -53,9 +65,13 @@ CurlLoop::CurlLoop(CurlTransport& transport, CurlHandleSettings settings,
 CurlLoop::~CurlLoop() {
   Shutdown();
   thread_.join();
+  CloseDescriptors();
+}
+
+void CurlLoop::CloseDescriptors() {
   multi_.reset();  // before the descriptors its callbacks use
-  close(wake_);
-  close(epoll_);
+  if (wake_ >= 0) close(wake_);
+  if (epoll_ >= 0) close(epoll_);
 }
 
 void CurlLoop::Shutdown() {

@@ -41,6 +41,7 @@ class CurlLoop {
  private:
   using TimePoint = CurlTransfer::TimePoint;
 
+  void CloseDescriptors();
   void Wake();
   void Run();
   void TakeInbox();

@@ -4,6 +4,8 @@
 #include <optional>
 #include <utility>
 
+#include "s3/range_download.h"
+#include "s3/tagging_calls.h"
 #include "s3/uri.h"
 #include "store/s3_object_store.h"
 
@@ -12,6 +14,19 @@ namespace ckptfs {
 namespace {
 
 constexpr std::chrono::seconds kSettleTime{20};
+
+Error OutcomeUnknown(const std::string& key, const Error& failure,
+                     const Error& look) {
+  Error::Detail unknown;
+  unknown.message =
+      failure.message() +
+      "; whether S3 has carried it out is not known: " + look.message();
+  unknown.http_status = failure.http_status();
+  unknown.s3_code = failure.s3_code();
+  unknown.request_id = failure.request_id();
+  unknown.key = key;
+  return Error(ErrorCode::kOutcomeUnknown, std::move(unknown));
+}
 
 }  // namespace
 
@@ -47,18 +62,9 @@ Task<Result<PutResult>> S3ObjectStore::Settle(std::string key,
       HeadPinned(key, ETag(), std::string(), context);
   Result<ObjectInfo> head = co_await std::move(look);
   if (!head.has_value()) {
-    if (head.error().code() == ErrorCode::kNotFound) {
-      co_return Fail(failure.error);
-    }
-    Error::Detail unknown;
-    unknown.message = failure.error.message() +
-                      "; whether S3 has carried it out is not known: " +
-                      head.error().message();
-    unknown.http_status = failure.error.http_status();
-    unknown.s3_code = failure.error.s3_code();
-    unknown.request_id = failure.error.request_id();
-    unknown.key = key;
-    co_return Fail(Error(ErrorCode::kOutcomeUnknown, std::move(unknown)));
+    co_return Fail(head.error().code() == ErrorCode::kNotFound
+                       ? failure.error
+                       : OutcomeUnknown(key, failure.error, head.error()));
   }
   if (NonceOf(head->metadata) == nonce &&
       (!size.has_value() || *size == head->size)) {
@@ -74,6 +80,39 @@ Task<Result<PutResult>> S3ObjectStore::Settle(std::string key,
   detail.request_id = failure.error.request_id();
   detail.key = key;
   co_return Fail(Error(ErrorCode::kConflict, std::move(detail)));
+}
+
+Task<Result<void>> S3ObjectStore::SettleDelete(std::string key, ETag if_match,
+                                               S3Outcome outcome,
+                                               CallContext context) {
+  const Error& error = outcome.failure->error;
+  // AWS answers 204 for an absent key, with If-Match 404; some stores 404 in
+  // any case.
+  if (error.code() == ErrorCode::kNotFound &&
+      error.s3_code() != "NoSuchBucket") {
+    co_return Result<void>();
+  }
+  const bool condition = error.code() == ErrorCode::kPreconditionFailed;
+  if (!outcome.reconcile && !condition) co_return Fail(error);
+  // A failed condition may be the echo of an earlier attempt's success, where
+  // absent keys are answered with 412.
+  if (outcome.reconcile) {
+    context.deadline =
+        std::max(context.deadline, client_.clock().Now() + kSettleTime);
+  }
+  Task<Result<ObjectInfo>> look =
+      HeadPinned(key, ETag(), std::string(), context);
+  Result<ObjectInfo> head = co_await std::move(look);
+  if (!head.has_value()) {
+    if (head.error().code() == ErrorCode::kNotFound) co_return Result<void>();
+    // Whatever became of it, the key is not `if_match` any more.
+    co_return Fail(condition ? error
+                             : OutcomeUnknown(key, error, head.error()));
+  }
+  if (!if_match.empty() && !SameETag(head->etag.value, if_match.value)) {
+    co_return Fail(Replaced(key, if_match));
+  }
+  co_return Fail(error);
 }
 
 Task<Result<PutResult>> S3ObjectStore::LookForETag(
@@ -99,6 +138,33 @@ Task<Result<PutResult>> S3ObjectStore::LookForETag(
     co_return Fail(Error(ErrorCode::kDataLoss, std::move(detail)));
   }
   co_return PutResult{head->etag, head->version_id};
+}
+
+Result<void> S3ObjectStore::CheckTags(
+    const std::string& key, const ObjectAttributes& attributes) const {
+  if (attributes.tags.empty() || !without_tags_) return {};
+  Error::Detail detail;
+  detail.message = client_.endpoint().Uri(key) + ": " +
+                   client_.endpoint().origin() + " has no tags";
+  detail.key = key;
+  return Fail(Error(ErrorCode::kUnsupported, std::move(detail)));
+}
+
+Task<Result<ObjectTags>> S3ObjectStore::RunGetTags(GetTagsRequest request,
+                                                   CallContext context) {
+  Result<S3Request> get = BuildGetTags(request);
+  CKPTFS_CO_RETURN_IF_ERROR(get);
+  Task<S3Outcome> execution = client_.Execute(*std::move(get), context);
+  S3Outcome outcome = co_await std::move(execution);
+  if (outcome.failure.has_value()) {
+    const Error& error = outcome.failure->error;
+    // Of objects without tags, on some stores.
+    if (error.s3_code() == "NoSuchTagSet") co_return ObjectTags();
+    if (error.code() == ErrorCode::kUnsupported) without_tags_ = true;
+    co_return Fail(error);
+  }
+  co_return Checked(ParseTags(outcome.response), "get tags of", request.key,
+                    outcome.response);
 }
 
 Task<Result<void>> S3ObjectStore::CheckStill(std::string key, ETag wanted,

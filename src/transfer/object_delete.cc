@@ -10,6 +10,7 @@ Task<Result<void>> SettledDelete(ObjectStore& store, std::string key,
                                  ETag version) {
   DeleteRequest request;
   request.key = key;
+  request.if_match = version;
   Result<void> deleted = co_await store.Delete(std::move(request));
   if (deleted || !MayHaveHappened(deleted.error())) co_return deleted;
   HeadRequest look;

@@ -279,6 +279,8 @@ ObjectInfo ObjectWriter::State::Published(std::uint64_t size,
   info.version_id = std::move(result.version_id);
   info.metadata = attributes.metadata;
   info.content_type = attributes.content_type;
+  info.headers = attributes.headers;
+  info.tag_count = static_cast<int>(attributes.tags.size());
   return info;
 }
 

@@ -94,11 +94,13 @@ struct CopyOptions {
   int max_parts_in_flight = 8;
 };
 
-// Copies an object inside the bucket, attributes included, in parallel parts
-// where it is large. The copy is of exactly the version that `source` tells
-// (key, size, ETag, metadata, content type, as Head gave them);
-// kPreconditionFailed: it is not that any more, or `condition` did not hold.
-// kNotFound: no such source. kOutcomeUnknown: as for ObjectWriter. The result's
+// Copies an object inside the bucket, with its metadata, system headers and
+// tags, in parallel parts where it is large. The copy is of exactly the version
+// that `source` tells, as Head gave it; kPreconditionFailed: it is not that any
+// more, or `condition` did not hold. kNotFound: no such source.
+// kPermissionDenied, kUnsupported: also tags that cannot be read, of a copy in
+// parts; those that Head does not tell of (ObjectInfo::tag_count) are lost by
+// it. kOutcomeUnknown: as for ObjectWriter. The result's
 // last_modified is not known.
 Task<Result<ObjectInfo>> CopyObject(ObjectStore& store, Executor& executor,
                                     ObjectInfo source, std::string key,

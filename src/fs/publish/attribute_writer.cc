@@ -14,10 +14,9 @@ ObjectAttributes AttributeWriter::ForUpload(const File& file) const {
   ObjectAttributes out;
   const std::optional<ObjectInfo>& base = file.content.base();
   if (base) {
-    // Other tools' metadata on an overwritten object stays with it.
-    out.metadata = base->metadata;
+    // Other tools' metadata and headers on an overwritten object stay with it.
+    out = base->attributes();
     out.metadata.erase(kNonceMetadataName);
-    out.content_type = base->content_type;
   }
   EncodeAttributes({file.mode, file.uid, file.gid, file.mtime, file.atime},
                    out.metadata);
@@ -98,19 +97,13 @@ Task<Result<PutResult>> AttributeWriter::CopyOntoItself(
     std::string key, ETag known, ObjectAttributes attributes) {
   CopyRequest request;
   request.source_key = request.key = key;
+  // Holds for the destination, too: what somebody puts there while the copy is
+  // made must not be replaced by the older bytes.
   request.source_if_match = known;
-  // Not on the source alone: what somebody puts there while the copy is made
-  // must not be replaced by the older bytes.
-  request.condition.if_match = known;
   request.nonce = attributes.metadata[kNonceMetadataName];
   request.replace_attributes = std::move(attributes);
   const std::string nonce = request.nonce;
-  CopyRequest unconditional = request;
-  unconditional.condition = {};
   Result<PutResult> copied = co_await context_.store.Copy(std::move(request));
-  if (!copied && copied.error().code() == ErrorCode::kUnsupported) {
-    copied = co_await context_.store.Copy(std::move(unconditional));
-  }
   if (copied || !(MayHaveHappened(copied.error()) ||
                   copied.error().code() == ErrorCode::kPreconditionFailed)) {
     co_return copied;

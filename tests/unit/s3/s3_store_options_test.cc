@@ -2,6 +2,9 @@
 #include <ckptfs/object_store.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <string>
+
 namespace ckptfs {
 namespace {
 
@@ -28,6 +31,22 @@ TEST(S3StoreOptions, MaxAttemptsIsFrom1To64) {
     EXPECT_EQ(store.error().code(), ErrorCode::kInvalidArgument);
     EXPECT_NE(store.error().ToString().find("max_attempts"), std::string::npos);
   }
+}
+
+// S3EndpointUrl is what a mount tells the library about itself.
+TEST(S3StoreOptions, TheEndpointOfAwsIsThatOfItsPartition) {
+  const auto url = [](const std::string& region) {
+    S3StoreOptions options = Valid();
+    options.endpoint_url.clear();
+    options.region = region;
+    return S3EndpointUrl(options).value_or("failed");
+  };
+  unsetenv("AWS_ENDPOINT_URL");
+  unsetenv("AWS_ENDPOINT_URL_S3");
+  EXPECT_EQ(url("eu-west-1"), "https://s3.eu-west-1.amazonaws.com");
+  EXPECT_EQ(url("cn-north-1"), "https://s3.cn-north-1.amazonaws.com.cn");
+  EXPECT_EQ(url("cn-northwest-1"),
+            "https://s3.cn-northwest-1.amazonaws.com.cn");
 }
 
 }  // namespace
