@@ -285,6 +285,26 @@ def test_open_in_the_middle(server, make_mount, act, operation, when):
         os.close(fd)
 
 
+def test_save_over_a_half_done_rename(server, make_mount):
+    """A rename over a file fails in its DELETE: both names have the bytes. What
+    is saved under the new name then is published. [S-01] [S-35]"""
+    mount = make_mount(server=server)
+    source, target = mount.path / "source", mount.path / "target"
+    data = write_whole(source, 4)
+    write_whole(target, 5)
+    server.control("fault?op=DeleteObject&action=fail&status=403"
+                   "&code=AccessDenied&count=-1")
+    with pytest.raises(OSError):
+        os.rename(source, target)
+    server.control("clear")
+    assert mount.bucket.read("source") == mount.bucket.read("target") == data
+    assert target.read_bytes() == data
+    newer = write_whole(target, 6)
+    assert mount.bucket.read("target") == newer
+    newest = write_whole(source, 7)
+    assert mount.bucket.read("source") == newest
+
+
 def test_truncating_open_of_an_empty_file_during_chmod(any_mount):
     """O_TRUNC of an empty, clean file while its attributes are on their way:
     every program goes on. [S-32]"""
