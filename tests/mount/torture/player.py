@@ -193,8 +193,8 @@ class Player(Owner):
             return  # no promise says which comes first
         with self.call(old, f"rename to {new}") as done:
             os.rename(self._path(old), self._path(new))
-        self.note(new, f"renamed from {old}")
         self.judge.renamed(old, new, done.error, done.began)
+        self.note(new, f"renamed from {old}")
         if file is not None and file not in self.files:
             self.files.append(file)
         self._look(old, 0.7)
