@@ -18,7 +18,8 @@ mapping, in order. The published content P is what S3 holds under the name.
  4. An ordinary end of a process, and exec, close what they close: rule 2. [S-11]
  5. Death by a signal publishes nothing. When no other process has the file open
     for writing, L goes back to P, soon. Else a later close by a living process
-    that opened or wrote it publishes L. [S-03] [S-12]
+    that opened or wrote it publishes L; a rename before the next write leaves P
+    or publishes L. [S-03] [S-12]
  6. A publish point that failed leaves P. If the log says that the outcome is not
     known, it is P or L, whole. The file has failed: until it is truncated to
     nothing or all its descriptors are closed, each close and fsync of a
@@ -99,6 +100,7 @@ class File:
         self.writers = set()      # who wrote what is not published
         self.descriptors = []
         self.mapped = False
+        self.torn = False         # a process that had it open was killed
         self.pending = False      # stores that may not have left the page cache
 
     def open_for_writing(self, holder=None):
@@ -278,6 +280,7 @@ class Judge:
         file.writers.clear()
 
     def _changed(self, file, holder):
+        file.torn = False
         if not file.dirty:
             file.weather = self._weather()
         file.dirty = True
@@ -414,6 +417,7 @@ class Judge:
             for descriptor in mine:
                 file.descriptors.remove(descriptor)
             file.writers.discard(holder)
+            file.torn = file.dirty
             self._let_go(file)
 
     def synced(self, descriptor, error, began):
@@ -437,7 +441,6 @@ class Judge:
             self.error("unlink", name, error, began, file,
                        [errno.ENOENT] if file is None else [])
             if file is not None:
-                # Refused or executed.
                 self.may[name] = self.may[name] + [None]
                 self._unclear(name)
             return
@@ -461,8 +464,6 @@ class Judge:
         file = self.files.get(name)
         self.check(name)
         if file is not None and self.may[name] == [before]:
-            # It may have failed in its publish.
-            file.refused = file.refused or file.dirty
             return
         self._detach(name)
         self.forget(name)
@@ -489,8 +490,9 @@ class Judge:
         del self.files[old]
         self.files[new] = file
         file.name = new
-        if file.refused:
+        if file.dirty and (file.refused or file.torn):
             self.may[new] = may_old
+            self._published(file, "rename", certain=False)
         elif file.dirty:
             self._published(file, "rename")
         else:
@@ -510,6 +512,7 @@ class Judge:
             if None not in contents:
                 raise BrokenPromise("a failed rename destroyed the file", old,
                                     f"neither {old} nor {new} has it")
+        file.refused = file.refused or file.dirty  # perhaps in its publish
         self._unclear(old)
         self._unclear(new)
 
