@@ -34,7 +34,7 @@ def sidecar(server):
     def make(*options):
         made.append(ckptfs_mount.CkptfsMount(
             server, "sidecar", *options,
-            wrapper=("unshare", "--pid", "--fork", "--kill-child")))
+            launcher=("unshare", "--pid", "--fork", "--kill-child")))
         made[-1].bucket.write("model.pt", OLD)
         return made[-1]
 
