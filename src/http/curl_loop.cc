@@ -171,17 +171,11 @@ void CurlLoop::Run() {
     }
     CollectFinished();
     if (now_ >= next_check_) CheckTimers();
-    TakeInbox();
-    bool stopping;
-    {
-      MutexLock lock(mu_);
-      stopping = stopping_;
-    }
-    if (stopping && active_.empty()) return;
+    if (TakeInbox()) return;
   }
 }
 
-void CurlLoop::TakeInbox() {
+bool CurlLoop::TakeInbox() {
   std::vector<TransferPtr> starts;
   std::vector<TransferPtr> cancels;
   bool stopping;
@@ -204,6 +198,7 @@ void CurlLoop::TakeInbox() {
       End(std::move(t));
     }
   }
+  return stopping;
 }
 
 void CurlLoop::Begin(TransferPtr transfer) {

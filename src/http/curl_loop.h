@@ -45,7 +45,9 @@ class CurlLoop {
   void CloseDescriptors();
   void Wake();
   void Run();
-  void TakeInbox();
+  // True at the end: the loop was stopped before this looked, so that whatever
+  // was started is in what it took, and has ended.
+  bool TakeInbox();
   void Begin(TransferPtr transfer);
   void End(TransferPtr transfer);
   void CollectFinished();
