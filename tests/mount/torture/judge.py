@@ -5,19 +5,21 @@ each operation and its result, and compares. The rules (SEMANTICS.md, by number)
 
 The live content L is what POSIX says: every write, truncate and store through a
 mapping, in order. The published content P is what S3 holds under the name.
- 1. Nothing but a publish point changes P: open, write, truncate of a file that is
-    open for writing, chmod, utimens, a reader's close, and the end of a process
-    that neither opened nor wrote the file leave it. [S-11]
+ 1. Nothing but a publish point changes P: open, write, truncate of a descriptor,
+    chmod, utimens, a reader's close, and the end of a process that neither opened
+    nor wrote the file leave it. [S-11]
  2. A close that succeeded makes P = L, unless the process that closed has another
     descriptor of the file open for writing, or neither opened nor wrote the file
     through this description: then it leaves P. Where another living process has
     bytes of its own in L and still has a descriptor, P or L is right. [S-01] [S-11]
- 3. fsync through any descriptor, a rename, and a truncate by path of a file that
-    nobody has open for writing make P = L when they succeed. [S-01] [S-11]
+ 3. fsync through any descriptor, a rename, and a truncate by path make P = L when
+    they succeed. Where somebody has written what is not published, a truncate by
+    path may leave that to his close. [S-01] [S-11]
  4. An ordinary end of a process, and exec, close what they close: rule 2. [S-11]
  5. Death by a signal publishes nothing. When no other process has the file open
     for writing, L goes back to P, soon. Else a later close by a living process
-    that opened or wrote it publishes L. [S-03] [S-12]
+    that opened or wrote it publishes L; a rename before the next write leaves P
+    or publishes L. [S-03] [S-12]
  6. A publish point that failed leaves P. If the log says that the outcome is not
     known, it is P or L, whole. The file has failed: until it is truncated to
     nothing or all its descriptors are closed, each close and fsync of a
@@ -84,7 +86,11 @@ class Descriptor:
 
 
 class File:
+    _made = 0
+
     def __init__(self, name, content):
+        File._made += 1
+        self.number = File._made
         self.name = name          # None: gone (unlinked or replaced)
         self.live = bytearray(content or b"")  # None: not known
         self.dirty = False        # L may differ from P
@@ -94,6 +100,8 @@ class File:
         self.writers = set()      # who wrote what is not published
         self.descriptors = []
         self.mapped = False
+        self.torn = False         # a process that had it open was killed
+        self.pending = False      # stores that may not have left the page cache
 
     def open_for_writing(self, holder=None):
         return [d for d in self.descriptors if d.writable
@@ -272,6 +280,7 @@ class Judge:
         file.writers.clear()
 
     def _changed(self, file, holder):
+        file.torn = False
         if not file.dirty:
             file.weather = self._weather()
         file.dirty = True
@@ -360,10 +369,11 @@ class Judge:
                 del file.live[size:]
         if descriptor is not None:
             descriptor.description.speakers.add(descriptor.holder)
-        if descriptor is None and not file.open_for_writing():
-            # A mapping is a writer too, if one still maps it.
-            self._published(file, "truncate by path",
-                            certain=not file.mapped)
+        if descriptor is None:
+            certain = not file.dirty
+            if before != file.live or size == 0:
+                self._changed(file, holder)
+            self._published(file, "truncate by path", certain)
         elif before is None or before != file.live or size == 0:
             self._changed(file, holder)
 
@@ -371,6 +381,7 @@ class Judge:
         """`told` False: by the end of a process, which hears of no error."""
         file = descriptor.file
         holder = descriptor.holder
+        file.pending = False  # each close writes them back
         file.descriptors.remove(descriptor)
         owner = holder in descriptor.description.speakers
         last = descriptor.writable and owner \
@@ -406,10 +417,12 @@ class Judge:
             for descriptor in mine:
                 file.descriptors.remove(descriptor)
             file.writers.discard(holder)
+            file.torn = file.dirty
             self._let_go(file)
 
     def synced(self, descriptor, error, began):
         file = descriptor.file
+        file.pending = False
         if error is not None:
             self.error("fsync", file.name, error, began, file)
             self._publish_failed(file)
@@ -428,7 +441,6 @@ class Judge:
             self.error("unlink", name, error, began, file,
                        [errno.ENOENT] if file is None else [])
             if file is not None:
-                # Refused or executed.
                 self.may[name] = self.may[name] + [None]
                 self._unclear(name)
             return
@@ -452,8 +464,6 @@ class Judge:
         file = self.files.get(name)
         self.check(name)
         if file is not None and self.may[name] == [before]:
-            # It may have failed in its publish.
-            file.refused = file.refused or file.dirty
             return
         self._detach(name)
         self.forget(name)
@@ -480,12 +490,11 @@ class Judge:
         del self.files[old]
         self.files[new] = file
         file.name = new
-        if file.refused:
+        if file.dirty and (file.refused or file.torn):
             self.may[new] = may_old
+            self._published(file, "rename", certain=False)
         elif file.dirty:
-            # Stores through a mapping may not have left the page cache.
-            self.may[new] = may_old if file.mapped else self.may[new]
-            self._published(file, "rename", certain=not file.mapped)
+            self._published(file, "rename")
         else:
             self.may[new] = may_old
             if must:
@@ -503,12 +512,14 @@ class Judge:
             if None not in contents:
                 raise BrokenPromise("a failed rename destroyed the file", old,
                                     f"neither {old} nor {new} has it")
+        file.refused = file.refused or file.dirty  # perhaps in its publish
         self._unclear(old)
         self._unclear(new)
 
     def stored_through_mapping(self, file, offset, data, holder):
         if file.live is not None:
             file.live[offset:offset + len(data)] = data
+        file.pending = True
         self._changed(file, holder)
 
     def mapping_ended(self, file):

@@ -1,5 +1,6 @@
 """One thread's operations on files that all workers share: whole saves by write
 and rename, unlinks, and readers. Judged by weaker rules: SharedFiles."""
+import collections
 import json
 import os
 import random
@@ -22,7 +23,7 @@ class SharedPlayer:
         self._out = open(out, "w", buffering=1)
         self._version = 0
         self._readers = []  # (name, fd, data)
-        self._hush = 0
+        self._trace = collections.deque(maxlen=2000)
 
     def step(self):
         if self.weather.hush % 2:
@@ -41,13 +42,24 @@ class SharedPlayer:
         self._say(op="end")
         self._out.close()
 
+    def _note(self, name, text):
+        self._trace.append((time.time(), name, text))
+
+    def story(self, name):
+        name = os.path.basename(name)
+        return [f"{at:.4f} {other}: {text}" for at, other, text in self._trace
+                if other == name]
+
     def _say(self, **what):
+        if "name" in what:
+            self._note(what["name"], str(what))
         self._out.write(json.dumps(what) + "\n")
 
     def _path(self, name):
         return os.path.join(self.directory, name)
 
     def _error(self, what, name, error, began):
+        self._note(name, f"{what} -> {error.strerror}")
         if error.errno in (107, 103):
             raise BrokenPromise("daemon died", name, str(error))
         if error.errno == 116:
@@ -112,6 +124,7 @@ class SharedPlayer:
         except OSError as error:
             self._error("open", name, error, began)
             return
+        self._note(name, f"open for one pass -> {fd}")
         try:
             self._whole(name, self._all(fd), "one pass")
         except OSError as error:
@@ -146,6 +159,7 @@ class SharedPlayer:
         except OSError as error:
             self._error("open", name, error, began)
             return
+        self._note(name, f"open to keep -> {fd}")
         try:
             data = self._all(fd)
             self._whole(name, data, "at first")
@@ -159,6 +173,7 @@ class SharedPlayer:
             return
         name, fd, data = self.random.choice(self._readers)
         began = self.weather()
+        self._note(name, f"read the kept {fd} again")
         try:
             if self.random.random() < 0.5:
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)

@@ -34,10 +34,8 @@ class Worker:
 
     def _broken(self, error, trace, player):
         self._tell(kind=error.kind, name=error.name, message=str(error),
-                   at=time.time(), player=player, trace=[
-                       f"{at:.4f} {name}: {text}" for at, name, text in trace
-                       if name == error.name or error.name in text
-                       or error.name in (None, "gone")][-TRACE_LENGTH:])
+                   at=time.time(), player=player,
+                   trace=trace[-TRACE_LENGTH:])
         if not self.plan["keep_going"]:
             self.stop.set()
 
@@ -51,7 +49,7 @@ class Worker:
             try:
                 player.step()
             except BrokenPromise as error:
-                self._broken(error, player.trace, number)
+                self._broken(error, player.story(error.name), number)
                 if error.kind == "daemon died":
                     return
                 player.abandon(error.name)
@@ -60,7 +58,7 @@ class Worker:
             try:
                 player.finish()
             except BrokenPromise as error:
-                self._broken(error, player.trace, number)
+                self._broken(error, player.story(error.name), number)
         with self._lock:
             self.totals["operations"] += steps
             self.totals["checks"] += judge.checks
@@ -72,7 +70,7 @@ class Worker:
             try:
                 player.step()
             except BrokenPromise as error:
-                self._broken(error, [], number)
+                self._broken(error, player.story(error.name), number)
                 if error.kind == "daemon died":
                     break
         player.finish()

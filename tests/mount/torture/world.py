@@ -74,7 +74,8 @@ class Torture:
                 try:
                     process.wait(max(1, deadline - time.monotonic()))
                 except subprocess.TimeoutExpired:
-                    self._add("a program hangs", "", "a worker did not end")
+                    self._add("a program hangs", "", "a worker did not end: "
+                              + _waits(process.pid))
                     process.kill()
             for reader in readers:
                 reader.join(30)
@@ -130,7 +131,8 @@ class Torture:
                 deadline = time.monotonic() + HANG_S
                 while not shared.silent(glass.hush):
                     if time.monotonic() > deadline:
-                        self._add("a program hangs", "shared", "")
+                        self._add("a program hangs", "shared", "; ".join(
+                            _waits(p.pid) for p in processes))
                         return
                     if all(p.poll() is not None for p in processes):
                         break
@@ -169,6 +171,25 @@ class Torture:
                 if name and name != "gone" else lines[-20:]
             told["weather"] = [phase for phase in weather.log
                                if phase[0] < told["at"]][-3:]
+
+
+def _waits(pid):
+    """What the threads of a process, and its children, wait for."""
+    told, children = [], []
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        try:
+            stack = (task / "stack").read_text().split("\n")
+            call = (task / "syscall").read_text().split()
+            children += (task / "children").read_text().split()
+            fd = call[1] if len(call) > 1 else "0x0"
+            where = os.readlink(f"/proc/{pid}/fd/{int(fd, 16)}") \
+                if int(fd, 16) < 1024 else ""
+        except OSError:
+            where = ""
+        told.append(f"{task.name} in {call[0]} {where} "
+                    + " ".join(line.split()[-1].split("+")[0]
+                               for line in stack[:6] if line))
+    return f"[{pid}: " + ", ".join(told + [_waits(c) for c in children]) + "]"
 
 
 def report(told):
