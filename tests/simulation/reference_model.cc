@@ -16,8 +16,9 @@ bool Publishes(ModelOp::Kind kind) {
 }
 
 std::string Name(const ModelFile& f) {
-  return "file " + std::to_string(static_cast<std::uint64_t>(f.ino) & 0xffffff) +
-         " (" + f.key + ", mount " + std::to_string(f.mount) + ", published " +
+  return "file " +
+         std::to_string(static_cast<std::uint64_t>(f.ino) & 0xffffff) + " (" +
+         f.key + ", mount " + std::to_string(f.mount) + ", published " +
          std::to_string(f.published) + " of " + std::to_string(f.current()) +
          ")";
 }
@@ -65,8 +66,7 @@ void ReferenceModel::ForeignDelete(const std::string& key) {
 }
 
 void ReferenceModel::Effect(int mount, const std::string& operation,
-                            const std::string& key,
-                            const std::string& source) {
+                            const std::string& key, const std::string& source) {
   const bool writes = operation == "Put" || operation == "CompleteMultipart" ||
                       operation == "Copy";
   if (!writes && operation != "Delete") return;
@@ -105,8 +105,7 @@ void ReferenceModel::Publish(int mount, const std::string& key,
   now.writer = mount;
   std::string bytes;
   if (source == nullptr) {
-    const ObjectInfo info =
-        *bucket_.Head({.key = key, .options = {}}).Get();
+    const ObjectInfo info = *bucket_.Head({.key = key, .options = {}}).Get();
     auto buffer = std::make_shared<std::string>(info.size, '\0');
     GetRequest get;
     get.key = key;
@@ -116,8 +115,8 @@ void ReferenceModel::Publish(int mount, const std::string& key,
     (void)bucket_.Get(std::move(get)).Get();
     bytes = std::move(*buffer);
   }
-  const std::string what = "object " + key + " written by mount " +
-                           std::to_string(mount);
+  const std::string what =
+      "object " + key + " written by mount " + std::to_string(mount);
   bool seen = false;
   bool vouched = false;
   std::string candidates;
@@ -128,15 +127,15 @@ void ReferenceModel::Publish(int mount, const std::string& key,
   int version = -1;
   const ModelOp* voucher = nullptr;
   for (auto& [id, op] : ops_) {
-    if (op.mount != mount || op.file == nullptr || !Publishes(op.kind)) continue;
+    if (op.mount != mount || op.file == nullptr || !Publishes(op.kind))
+      continue;
     const bool renames = op.kind == ModelOp::Kind::kRename;
     if (op.file->key != key && op.file->other_key != key &&
         !(renames && op.new_key == key) && op.key != key) {
       continue;
     }
     seen = true;
-    const bool counts =
-        op.vouches && (!op.still_vouches || op.still_vouches());
+    const bool counts = op.vouches && (!op.still_vouches || op.still_vouches());
     if (!counts) continue;
     vouched = true;
     candidates += " " + Name(*op.file);
@@ -162,14 +161,15 @@ void ReferenceModel::Publish(int mount, const std::string& key,
     // A rename does not vouch for what a killed writer left.
     if (renames && f.torn && !f.tearing && at > f.published &&
         !(f.base && held == *f.base)) {
-      torn = "E3 " + what + ": torn bytes were renamed into place: " +
-             held.Describe() + " of " + Name(f);
+      torn = "E3 " + what +
+             ": torn bytes were renamed into place: " + held.Describe() +
+             " of " + Name(f);
       continue;
     }
     // Of several that would do, the one that breaks no rule.
     if (matched != nullptr &&
-        (!f.linked || (matched->linked &&
-                       voucher->kind != ModelOp::Kind::kRename))) {
+        (!f.linked ||
+         (matched->linked && voucher->kind != ModelOp::Kind::kRename))) {
       continue;
     }
     matched = op.file;
@@ -194,12 +194,14 @@ void ReferenceModel::Publish(int mount, const std::string& key,
     if (!torn.empty()) {
       Violate(torn);
     } else if (!vouched) {
-      Violate("E2 " + what + (seen ? ": nobody vouches for it"
-                                   : ": nothing in flight could publish it"));
+      Violate("E2 " + what +
+              (seen ? ": nobody vouches for it"
+                    : ": nothing in flight could publish it"));
     } else if (source == nullptr) {
-      Violate("E1 " + what + " is no version of" + candidates + ": " +
-              DescribeBytes(0, {reinterpret_cast<const std::byte*>(bytes.data()),
-                                bytes.size()}));
+      Violate(
+          "E1 " + what + " is no version of" + candidates + ": " +
+          DescribeBytes(0, {reinterpret_cast<const std::byte*>(bytes.data()),
+                            bytes.size()}));
     } else {
       Violate("E1 " + what + " is no version of" + candidates + ": " +
               source->content.Describe());
@@ -324,7 +326,8 @@ bool ReferenceModel::Busy(const std::string& key, int mount) const {
   return std::any_of(ops_.begin(), ops_.end(), [&](const auto& e) {
     const ModelOp& op = e.second;
     return op.mount == mount && op.kind != ModelOp::Kind::kOther &&
-           op.kind != ModelOp::Kind::kRead && (op.key == key || op.new_key == key);
+           op.kind != ModelOp::Kind::kRead &&
+           (op.key == key || op.new_key == key);
   });
 }
 
@@ -345,8 +348,7 @@ bool ReferenceModel::Moving(const std::shared_ptr<ModelFile>& file) const {
   });
 }
 
-std::shared_ptr<ModelFile> ReferenceModel::Found(int mount,
-                                                 fs::InodeNumber ino,
+std::shared_ptr<ModelFile> ReferenceModel::Found(int mount, fs::InodeNumber ino,
                                                  const std::string& key,
                                                  const std::string& etag,
                                                  std::uint64_t size,
@@ -407,7 +409,7 @@ std::shared_ptr<ModelFile> ReferenceModel::Found(int mount,
     const ModelFile& old = *before->second;
     if (!shared_bucket && uncertain.count(key) == 0 && !old.lost &&
         !old.outcome_unknown && !Busy(key, mount) &&
-        (old.unpublished() || old.handles > 0)) {
+        (old.published < old.current() || old.handles > 0)) {
       Violate("A6 " + key + " got a second inode beside " + Name(old));
     }
     before->second->linked = false;
@@ -587,9 +589,10 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
         const bool once = f.published >= op.version ||
                           Holds(f, f.key, op.version) ||
                           Holds(f, f.other_key, op.version);
-        const bool now = f.foreign || shared_bucket || Holds(f, f.key, op.version) ||
-                         (f.key != op.key && Holds(f, op.key, op.version)) ||
-                         Holds(f, f.other_key, op.version) || Busy(f.key, op.mount);
+        const bool now =
+            f.foreign || shared_bucket || Holds(f, f.key, op.version) ||
+            (f.key != op.key && Holds(f, op.key, op.version)) ||
+            Holds(f, f.other_key, op.version) || Busy(f.key, op.mount);
         if (!once || !now) {
           const auto there = objects_.find(f.key);
           Violate("A1 success, and the bucket has not version " +
@@ -621,7 +624,8 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
       if (!error) {
         if (op.key == op.new_key) return;
         const std::shared_ptr<ModelFile> replaced = At(op.mount, op.new_key);
-        if (replaced != nullptr && replaced != op.file) replaced->linked = false;
+        if (replaced != nullptr && replaced != op.file)
+          replaced->linked = false;
         if (At(op.mount, op.key) == op.file) {
           names_.erase({op.mount, op.key});
         }
@@ -643,13 +647,12 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
           Discarded(f);
         } else if (!Holds(f, op.new_key, op.version) &&
                    !(shared_bucket && op.published)) {
-          Violate("A1 rename succeeded, and " + op.new_key + " has not version " +
-                  std::to_string(op.version) + " (" +
+          Violate("A1 rename succeeded, and " + op.new_key +
+                  " has not version " + std::to_string(op.version) + " (" +
                   f.versions[op.version].Describe() + ") of " + Name(f) +
                   " but " +
-                  (there == objects_.end()
-                       ? "nothing"
-                       : there->second.content.Describe()));
+                  (there == objects_.end() ? "nothing"
+                                           : there->second.content.Describe()));
           return;
         }
         if (old != objects_.end() && !shared_bucket &&
@@ -686,8 +689,8 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
         uncertain.insert(op.new_key);
         return;
       }
-      const bool moved = now(there) != op.new_before &&
-                         Holds(f, op.new_key, op.version);
+      const bool moved =
+          now(there) != op.new_before && Holds(f, op.new_key, op.version);
       const bool fault = faults(op.mount) > op.faults;
       // The answer to the DELETE may be what was lost.
       const bool gone = old == objects_.end() && moved && fault;

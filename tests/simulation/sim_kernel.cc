@@ -36,7 +36,10 @@ std::string SimKernel::Who(const Thread* t) const {
   return "[m" + std::to_string(mount_->number) + " g" +
          std::to_string(g.serial) + " t" + std::to_string(t->tid) +
          (g.foreign ? " other-ns" : "") + (g.hidden ? " hidden" : "") +
-         (g.dying ? " dying" : g.ending ? " exiting" : "") + "] ";
+         (g.dying    ? " dying"
+          : g.ending ? " exiting"
+                     : "") +
+         "] ";
 }
 
 void SimKernel::Died() {
@@ -127,8 +130,8 @@ Task<Result<SimKernel::Found>> SimKernel::Walk(Thread* t, std::string path,
     const ModelOp it = *model_.Find(op);
     model_.Trace(Who(t) + "lookup " + path +
                  (entry ? " -> " + std::to_string(static_cast<std::uint64_t>(
-                                       entry->attributes.ino) &
-                                   0xffffff)
+                                                      entry->attributes.ino) &
+                                                  0xffffff)
                         : " -> " + entry.error().ToString()));
     model_.End(op, ErrorOf(entry));
     if (!entry) {
@@ -138,10 +141,10 @@ Task<Result<SimKernel::Found>> SimKernel::Walk(Thread* t, std::string path,
     found.inode = Learn(*entry, path);
     names_[path] = {entry->attributes.ino, mount->clock.Now() + entry->ttl};
     if (S_ISDIR(entry->attributes.mode)) return;
-    found.file = model_.Found(
-        mount->number, entry->attributes.ino, path,
-        mount->Xattr(entry->attributes.ino, "user.ckptfs.etag"),
-        entry->attributes.size, it);
+    found.file =
+        model_.Found(mount->number, entry->attributes.ino, path,
+                     mount->Xattr(entry->attributes.ino, "user.ckptfs.etag"),
+                     entry->attributes.size, it);
     if (found.file == it.file) model_.CheckSize(it, entry->attributes.size);
   };
   Future<fs::Entry> reply =
@@ -157,13 +160,14 @@ void SimKernel::Forget(const InodePtr& inode) {
                 [&](const auto& e) { return e.second.ino == inode->ino; });
   const std::uint64_t lookups = std::exchange(inode->lookups, 0);
   if (lookups == 0 || inode->ino == fs::kRootInode) return;
-  late.push_back({"forget", [this, ino = inode->ino, lookups] {
-                    model_.Trace("forget " +
-                                 std::to_string(static_cast<std::uint64_t>(ino)
-                                                & 0xffffff) +
-                                 " " + std::to_string(lookups));
-                    mount_->Forget(ino, lookups);
-                  }});
+  late.push_back(
+      {"forget", [this, ino = inode->ino, lookups] {
+         model_.Trace(
+             "forget " +
+             std::to_string(static_cast<std::uint64_t>(ino) & 0xffffff) + " " +
+             std::to_string(lookups));
+         mount_->Forget(ino, lookups);
+       }});
 }
 
 // The name is gone; the inode goes with its last user.
@@ -311,11 +315,11 @@ Task<Result<int>> SimKernel::Open(Thread* t, std::string path, int flags) {
       const std::uint64_t op = model_.Begin(std::move(begin)).id;
       model_.Trace(Who(t) + "open " + path + " flags " + std::to_string(flags));
       auto hook = [&, op, cut](Result<fs::OpenFile>& opened) {
-        model_.Trace(Who(t) + "opened " + path +
-                     (opened ? " handle " + std::to_string(
-                                                static_cast<std::uint64_t>(
-                                                    opened->handle))
-                             : ": " + opened.error().ToString()));
+        model_.Trace(
+            Who(t) + "opened " + path +
+            (opened ? " handle " + std::to_string(static_cast<std::uint64_t>(
+                                       opened->handle))
+                    : ": " + opened.error().ToString()));
         if (cut) model_.EndChange(*model, opened.has_value(), serial);
         // ESTALE makes the kernel look again.
         const bool again = !opened && attempt == 0 &&
@@ -343,11 +347,11 @@ Task<Result<int>> SimKernel::Open(Thread* t, std::string path, int flags) {
                    std::to_string(flags));
       auto hook = [&, op](Result<fs::CreatedFile>& made) {
         const ModelOp it = *model_.Find(op);
-        model_.Trace(Who(t) + "created " + path +
-                     (made ? " handle " + std::to_string(
-                                              static_cast<std::uint64_t>(
-                                                  made->open.handle))
-                           : ": " + made.error().ToString()));
+        model_.Trace(
+            Who(t) + "created " + path +
+            (made ? " handle " + std::to_string(static_cast<std::uint64_t>(
+                                     made->open.handle))
+                  : ": " + made.error().ToString()));
         model_.End(op, ErrorOf(made));
         if (!made) return;
         const fs::InodeNumber ino = made->entry.attributes.ino;
@@ -442,9 +446,8 @@ Task<void> SimKernel::WritePages(InodePtr inode) {
 }
 
 bool SimKernel::has_dirty_pages() const {
-  return std::any_of(inodes_.begin(), inodes_.end(), [](const auto& e) {
-    return !e.second->dirty.empty();
-  });
+  return std::any_of(inodes_.begin(), inodes_.end(),
+                     [](const auto& e) { return !e.second->dirty.empty(); });
 }
 
 Task<void> SimKernel::WriteSomePages() {
@@ -505,8 +508,8 @@ Task<Result<void>> SimKernel::Write(Thread* t, int fd, std::uint64_t offset,
       }
     };
     Future<std::size_t> reply =
-        mount->Write(CallerOf(t), file->ino, file->handle, at,
-                     std::move(slice), false, hook);
+        mount->Write(CallerOf(t), file->ino, file->handle, at, std::move(slice),
+                     false, hook);
     Result<std::size_t> written = co_await std::move(reply);
     error = ErrorOf(written);
     done += n;
@@ -590,10 +593,12 @@ Task<Result<void>> SimKernel::Flush(Thread* t,
                  (flushed ? "" : ": " + flushed.error().ToString()));
     ModelOp* const it = model_.Find(op);
     if (g.dying || g.table_changes != changes) it->must_publish = false;
-    if (g.dying) it->eligible = false;
+    // What its writer lost is told to it once, and binds nobody.
+    if (g.dying || file->lost) it->eligible = false;
+    if (file->lost) it->must_publish = false;
     if (tears) {
       f.tearing = false;
-      f.torn = f.unpublished();
+      f.torn |= wrote && f.published < f.current();
     }
     model_.End(op, file->lost ? std::nullopt : ErrorOf(flushed));
     // The last that could vouch for the bytes is dead.
@@ -607,8 +612,7 @@ Task<Result<void>> SimKernel::Flush(Thread* t,
       }
     }
   };
-  Future<void> reply =
-      mount->Flush(CallerOf(t), file->ino, file->handle, hook);
+  Future<void> reply = mount->Flush(CallerOf(t), file->ino, file->handle, hook);
   Result<void> flushed = co_await std::move(reply);
   co_return flushed;
 }
@@ -654,8 +658,7 @@ Task<Result<void>> SimKernel::Fsync(Thread* t, int fd) {
                  (synced ? "" : ": " + synced.error().ToString()));
     model_.End(op, file->lost && !synced ? std::nullopt : ErrorOf(synced));
   };
-  Future<void> reply =
-      mount->Fsync(CallerOf(t), file->ino, file->handle, hook);
+  Future<void> reply = mount->Fsync(CallerOf(t), file->ino, file->handle, hook);
   Result<void> synced = co_await std::move(reply);
   Put(file);
   co_return synced;
@@ -709,8 +712,7 @@ Task<Result<void>> SimKernel::SetSize(Thread* t, InodePtr inode,
   co_return Result<void>();
 }
 
-Task<Result<void>> SimKernel::Ftruncate(Thread* t, int fd,
-                                        std::uint64_t size) {
+Task<Result<void>> SimKernel::Ftruncate(Thread* t, int fd, std::uint64_t size) {
   std::shared_ptr<Description> file = File(t, fd);
   if (file == nullptr || !file->writable()) {
     co_return Fail(ErrorCode::kInvalidArgument, "EBADF");
@@ -792,8 +794,9 @@ Task<Result<void>> SimKernel::Rename(Thread* t, std::string from,
       (void)again;
       model_.End(op, ErrorOf(renamed));
     };
-    Future<void> reply = mount->Rename((*from_parent)->ino, NameOf(from), (*to_parent)->ino,
-                                       NameOf(to), flags, hook);
+    Future<void> reply =
+        mount->Rename((*from_parent)->ino, NameOf(from), (*to_parent)->ino,
+                      NameOf(to), flags, hook);
     Result<void> renamed = co_await std::move(reply);
     if (mount->dead) co_return Fail(ErrorCode::kCancelled, "dead");
     if (renamed) {
@@ -898,7 +901,8 @@ Task<Result<void>> SimKernel::Rmdir(Thread* t, std::string path) {
                  (done ? "" : ": " + done.error().ToString()));
     model_.End(op, ErrorOf(done));
   };
-  Future<void> reply = mount->RemoveDirectory((*parent)->ino, NameOf(path), hook);
+  Future<void> reply =
+      mount->RemoveDirectory((*parent)->ino, NameOf(path), hook);
   Result<void> done = co_await std::move(reply);
   if (!mount->dead && done) Drop(found->inode, path);
   co_return done;
@@ -925,8 +929,8 @@ Task<Result<void>> SimKernel::Chmod(Thread* t, std::string path, mode_t mode) {
   if (mode != 0) {
     change.mode = mode;
   } else {
-    change.mtime = WallTime(std::chrono::seconds(1'700'000'000 +
-                                                 random_() % 1000));
+    change.mtime =
+        WallTime(std::chrono::seconds(1'700'000'000 + random_() % 1000));
   }
   Future<fs::Entry> reply =
       mount->SetAttributes(CallerOf(t), inode->ino, std::move(change), hook);
@@ -1019,10 +1023,9 @@ Task<void> SimKernel::CloseOnExec(Thread* t) {
     (void)unmapped;
   }
   while (true) {
-    const auto next =
-        std::find_if(g.table.begin(), g.table.end(), [](const auto& entry) {
-          return entry.second.close_on_exec;
-        });
+    const auto next = std::find_if(
+        g.table.begin(), g.table.end(),
+        [](const auto& entry) { return entry.second.close_on_exec; });
     if (next == g.table.end()) break;
     Result<void> closed = co_await Close(t, next->first);
     (void)closed;
