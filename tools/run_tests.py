@@ -2,8 +2,9 @@
 
 Stages: release build, ctest, the address and undefined-behaviour sanitizers on
 the unit, simulation and fs programs, and the Python suites against the release
-programs. With --all also clang 19 (build and ctest), clang-tidy, clang-format
-and every fuzz target for a while (tests/fuzz).
+programs. With --all also clang 19 (build and ctest), clang-tidy, clang-format,
+the mutants that the simulation must notice, and every fuzz target for a while
+(tests/fuzz).
 
 The last line is "N passed, N failed"; the exit status is 0 only if nothing
 failed. A stage that cannot run (a broken build) counts as one failure, and
