@@ -9,7 +9,12 @@ namespace ckptfs {
 ThreadPool::ThreadPool(std::string name, int threads) {
   threads_.reserve(threads);
   for (int i = 0; i < threads; ++i) {
-    threads_.emplace_back([this] { Run(); });
+    try {
+      threads_.emplace_back([this] { Run(); });
+    } catch (...) {
+      Join();  // those that run: a joinable thread must not be destroyed
+      throw;
+    }
     // 15 characters is the kernel's limit (prctl(2), PR_SET_NAME).
     std::string thread_name = name + "-" + std::to_string(i);
     thread_name.resize(std::min<std::size_t>(thread_name.size(), 15));
@@ -17,7 +22,9 @@ ThreadPool::ThreadPool(std::string name, int threads) {
   }
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { Join(); }
+
+void ThreadPool::Join() {
   {
     std::lock_guard lock(mu_);
     stopping_ = true;

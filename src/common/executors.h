@@ -26,6 +26,7 @@ class ThreadPool final : public Executor {
 
  private:
   void Run();
+  void Join();
 
   std::mutex mu_;  // leaf
   std::condition_variable cv_;

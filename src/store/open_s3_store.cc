@@ -8,6 +8,7 @@
 #include <memory>
 #include <random>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "common/clock.h"
@@ -70,10 +71,12 @@ Result<std::unique_ptr<ObjectStore>> OpenS3Store(
     return Fail(ErrorCode::kInvalidArgument,
                 "max_connections must be from 1 to 4096");
   }
-  if (options.max_attempts < 1 || options.max_attempts > 64) {
+  const int max_attempts = options.max_attempts.value_or(0);
+  if (options.max_attempts.has_value() &&
+      (max_attempts < 1 || max_attempts > 64)) {
     return Fail(ErrorCode::kInvalidArgument,
                 "max_attempts must be from 1 to 64, not " +
-                    std::to_string(options.max_attempts));
+                    std::to_string(max_attempts));
   }
   CKPTFS_ASSIGN_OR_RETURN(RequestHeaders headers, RequestHeadersOf(options));
   CKPTFS_ASSIGN_OR_RETURN(FoundCredentials found, FindCredentials(options));
@@ -89,14 +92,21 @@ Result<std::unique_ptr<ObjectStore>> OpenS3Store(
   }
 
   S3ObjectStore::Parts parts;
-  parts.executor = std::make_unique<ThreadPool>("ckptfs-s3", kWorkers);
-  parts.clock = std::make_unique<SystemClock>();
+  try {
+    parts.executor = std::make_unique<ThreadPool>("ckptfs-s3", kWorkers);
+    parts.clock = std::make_unique<SystemClock>();
+  } catch (const std::system_error& e) {
+    return Fail(ErrorCode::kResourceExhausted,
+                "cannot start the S3 client: a thread: " + e.code().message());
+  }
   parts.credentials = std::move(found.provider);
-  parts.transport = std::make_unique<CurlTransport>(CurlTransport::Options{
-      options.http_threads, options.max_connections, ca_file});
+  CKPTFS_ASSIGN_OR_RETURN(
+      parts.transport,
+      CurlTransport::Create({options.http_threads, options.max_connections,
+                             ca_file, ProxySettings::FromEnvironment()}));
   S3ClientOptions client_options;
   client_options.jitter_seed = std::random_device()();
-  client_options.retry.max_attempts = options.max_attempts;
+  client_options.retry.max_attempts = max_attempts;
   client_options.headers = std::move(headers);
   return std::make_unique<S3ObjectStore>(std::move(parts), std::move(endpoint),
                                          std::move(region),

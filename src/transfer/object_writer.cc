@@ -10,6 +10,7 @@
 
 #include "transfer/abort_upload.h"
 #include "transfer/nonce.h"
+#include "transfer/written_object.h"
 
 namespace ckptfs {
 
@@ -87,18 +88,6 @@ struct ObjectWriter::State {
 };
 
 namespace {
-
-// After these a request may have had its effect all the same.
-bool MayHaveHappened(const Error& error) {
-  switch (error.code()) {
-    case ErrorCode::kUnavailable:
-    case ErrorCode::kDeadlineExceeded:
-    case ErrorCode::kCancelled:
-    case ErrorCode::kDataLoss:
-    case ErrorCode::kInternal: return true;
-    default: return false;
-  }
-}
 
 void WakeAll(std::vector<Promise<void>>& waiters) {
   std::vector<Promise<void>> woken = std::exchange(waiters, {});
@@ -186,7 +175,9 @@ Task<void> ObjectWriter::State::CreateUpload(Ptr state) {
     state->upload = *std::move(created);
   } else {
     state->upload_unknown = MayHaveHappened(created.error());
-    state->FailWith(created.error().WithContext("upload of " + state->key));
+    // Unknown is whether there is an upload; the object is as it was.
+    state->FailWith(
+        WithoutEffect(created.error()).WithContext("upload of " + state->key));
   }
   if (state->phase == Phase::kFailed) StartCleanup(state);
   state->NotifyIfIdle();
@@ -305,10 +296,11 @@ Task<Result<ObjectInfo>> ObjectWriter::State::Complete(
     co_return Fail(ErrorCode::kInvalidArgument,
                    "upload of " + state->key + " completed twice");
   }
+  std::optional<Error> open;  // of a Complete that may have had its effect
+  std::uint64_t size = 0;
   if (state->phase == Phase::kCompleting) {
     CompleteMultipartRequest request;
     request.upload = *state->upload;
-    std::uint64_t size = 0;
     for (const auto& [number, part] : state->parts) {
       request.parts.push_back(part);
       size += part.size;
@@ -327,13 +319,33 @@ Task<Result<ObjectInfo>> ObjectWriter::State::Complete(
       state->NotifyIfIdle();
       co_return state->Published(size, *std::move(completed));
     }
-    state->FailWith(completed.error().WithContext("publishing " + state->key));
+    const Error failure =
+        completed.error().WithContext("publishing " + state->key);
+    if (MayHaveHappened(failure)) open = failure;
+    state->FailWith(failure);
     state->NotifyIfIdle();
   }
   // The caller may write the same name again at once; nothing of this attempt
   // is left by then. What could not be removed does not hide the cause.
-  const Error cause = *state->error;
+  Error cause = *state->error;
   Result<void> cleaned = co_await AwaitCleanup(state);
+  if (open) {
+    // An upload that is gone was aborted or completed: the object tells which,
+    // and it cannot change any more by this upload.
+    Result<std::optional<ObjectInfo>> found =
+        co_await FindWritten(state->store, state->key, state->nonce, size);
+    if (found && *found) {
+      state->phase = Phase::kPublished;
+      state->error.reset();
+      PutResult published{(*found)->etag, (*found)->version_id};
+      co_return state->Published(size, std::move(published));
+    }
+    if (open->code() == ErrorCode::kOutcomeUnknown) {
+      const bool certain = found.has_value() && cleaned.has_value();
+      if (!certain) cause = *open;
+      if (certain) cause = WithoutEffect(cause);
+    }
+  }
   if (!cleaned) {
     co_return Fail(cause.WithContext(cleaned.error().message()));
   }
@@ -350,6 +362,7 @@ Task<Result<ObjectInfo>> ObjectWriter::State::PutWhole(
   }
   state->phase = Phase::kCompleting;
   const std::uint64_t size = payload.size();
+  const std::string nonce = state->attributes.metadata[kNonceMetadataName];
   PutRequest request;
   request.key = state->key;
   request.payload = std::move(payload);
@@ -358,6 +371,16 @@ Task<Result<ObjectInfo>> ObjectWriter::State::PutWhole(
   request.options.stop = state->stop.get_token();
   ++state->calls_running;
   Result<PutResult> put = co_await state->store.Put(std::move(request));
+  if (!put && MayHaveHappened(put.error())) {
+    Result<std::optional<ObjectInfo>> found =
+        co_await FindWritten(state->store, state->key, nonce, size);
+    if (found && *found) {
+      put = PutResult{(*found)->etag, (*found)->version_id};
+    } else if (put.error().code() == ErrorCode::kOutcomeUnknown) {
+      // Also if Abort was called meanwhile: nothing is known for sure.
+      state->error = put.error();
+    }
+  }
   --state->calls_running;
   if (put) {
     state->phase = Phase::kPublished;
