@@ -3,6 +3,7 @@
 #
 #   make build     the programs, in build/bin
 #   make demo      a Lightning training that is killed in mid-save and resumes
+#   make lint      clang-format and clang-tidy on the C++ files that changed
 #   make test      all tests, under 15 minutes when built
 #   make test-all  the same, then clang 19, clang-tidy, clang-format, fuzzers
 #   make bench     speed, CPU and memory against our own client without FUSE
@@ -25,8 +26,9 @@ JOBS ?= $(shell nproc)
 export CCACHE_NOHASHDIR := 1
 export CCACHE_BASEDIR := $(CURDIR)
 
-.PHONY: build demo test test-all bench bench-checkpoint bench-python install \
-        clean packages packages-test packages-all venv peers
+.PHONY: build demo lint test test-all bench bench-checkpoint bench-python \
+        install clean packages packages-test packages-lint packages-all venv \
+        peers
 
 build: packages
 	$(CMAKE) --preset release
@@ -35,6 +37,10 @@ build: packages
 # The build makes the Python package where the environment for it is there.
 demo: packages-test venv build
 	CKPTFS_BIN_DIR=$(CURDIR)/build/bin $(PYTHON) demo/run.py
+
+# With the environment, so that the Python module's sources have commands.
+lint: packages packages-test packages-lint venv
+	$(PYTHON) tools/lint_changed.py --cmake $(CMAKE) --jobs $(JOBS)
 
 test: packages packages-test venv peers
 	$(PYTHON) tools/run_tests.py --cmake $(CMAKE) --jobs $(JOBS)
@@ -63,6 +69,8 @@ packages:
 	tools/install_packages.sh build
 packages-test:
 	tools/install_packages.sh test
+packages-lint:
+	tools/install_packages.sh lint
 packages-all:
 	tools/install_packages.sh all
 venv: packages-test

@@ -2,6 +2,7 @@
 # Installs the Debian packages of a purpose, if any is missing:
 #   build  compilers and libraries
 #   test   what the tests, the demo and the benchmarks run besides
+#   lint   clang-tidy and clang-format, for make lint
 #   all    clang with libFuzzer, clang-tidy and clang-format, for make test-all
 # Asks apt only when dpkg says that something is missing, so that a machine
 # that is set up needs neither network nor root.
@@ -18,13 +19,15 @@ test=(
   python3-venv openssl mandoc attr procps
   radosgw ceph-mon ceph-osd ceph-common
 )
-all=(clang-19 clang-tidy-19 clang-format-19 libclang-rt-19-dev)
+lint=(clang-tidy-19 clang-format-19)
+all=("${lint[@]}" clang-19 libclang-rt-19-dev)
 
 case "${1:-}" in
   build) wanted=("${build[@]}") ;;
   test) wanted=("${test[@]}") ;;
+  lint) wanted=("${lint[@]}") ;;
   all) wanted=("${all[@]}") ;;
-  *) echo "usage: $0 build|test|all" >&2; exit 2 ;;
+  *) echo "usage: $0 build|test|lint|all" >&2; exit 2 ;;
 esac
 
 missing=()

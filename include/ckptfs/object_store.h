@@ -77,6 +77,30 @@ struct RequestOptions {
   std::chrono::milliseconds deadline{0};
 };
 
+// Headers that S3 hands to an object's readers as its writer gave them. Empty:
+// not given.
+struct SystemHeaders {
+  std::string content_encoding;
+  std::string cache_control;
+  std::string content_disposition;
+  std::string content_language;
+  std::string expires;  // the text: S3 takes what is no date, too
+  friend bool operator==(const SystemHeaders&, const SystemHeaders&) = default;
+};
+
+// Tags of an object: names and values as they are, not encoded.
+using ObjectTags = std::map<std::string, std::string>;
+
+// What a new object carries.
+struct ObjectAttributes {
+  UserMetadata metadata;
+  std::string content_type;  // empty: binary/octet-stream
+  SystemHeaders headers{};
+  // Of Put and CreateMultipart alone. Where capabilities().tagging is false,
+  // tags are kUnsupported.
+  ObjectTags tags{};
+};
+
 struct ObjectInfo {
   std::string key;
   std::uint64_t size = 0;
@@ -86,6 +110,15 @@ struct ObjectInfo {
   UserMetadata metadata;     // Head and Get only; empty in listings
   std::string content_type;  // Head and Get only
   std::string storage_class;
+  SystemHeaders headers;  // Head and Get only
+  // Head and Get only; GetTags gives the tags. S3 tells it to those alone who
+  // may read the tags; 0 from stores that do not tell it.
+  int tag_count = 0;
+
+  // What an object must be given to be like this one, but for the tags.
+  ObjectAttributes attributes() const {
+    return {metadata, content_type, headers};
+  }
 };
 
 struct HeadRequest {
@@ -113,14 +146,10 @@ struct GetResult {
   ObjectInfo info;          // info.size is that of the whole object
 };
 
-// What a new object carries.
-struct ObjectAttributes {
-  UserMetadata metadata;
-  std::string content_type;  // empty: binary/octet-stream
-};
-
 // Conditions on what a write replaces. A condition is never dropped: where the
-// endpoint does not support it, the result is kUnsupported.
+// endpoint does not support it, the result of Put and CompleteMultipart is
+// kUnsupported; Copy looks at the destination first and then copies (see
+// StoreCapabilities::conditional_copy).
 struct WriteCondition {
   bool if_none_match = false;  // only if the key does not exist
   ETag if_match;               // only if the key is this version
@@ -219,18 +248,27 @@ struct CopyRequest {
   std::string source_key;
   ETag source_if_match;  // kPreconditionFailed if the source changed
   std::string key;
-  // Unset: the source's attributes travel along.
+  // Unset: the source's attributes travel along. Its tags travel in any case:
+  // kInvalidArgument if there are others here.
   std::optional<ObjectAttributes> replace_attributes;
-  WriteCondition condition;  // on the destination
+  // On the destination. A copy onto itself with source_if_match and without
+  // this is held to the same version there, where the endpoint can do that.
+  WriteCondition condition;
   // The nonce in the attributes that travel, if there is one; with it a lost
   // reply is settled by Head.
   std::string nonce;
   RequestOptions options;  // one CopyObject: source <= 5 GiB
 };
 
+// An absent key is a success, with if_match too: what was to go is gone. (S3
+// answers 404 then, or 204 in directory buckets.)
 struct DeleteRequest {
   std::string key;
-  RequestOptions options;  // an absent key is a success
+  // Empty: whatever is there. Otherwise kPreconditionFailed if the key is
+  // another version. Where StoreCapabilities::conditional_delete is false, that
+  // is looked at first, and a version written just then is deleted.
+  ETag if_match{};
+  RequestOptions options{};
 };
 struct DeleteManyRequest {
   std::vector<std::string> keys;  // any number
@@ -242,6 +280,12 @@ struct DeleteManyResult {
     Error error;
   };
   std::vector<Failure> failures;
+};
+
+struct GetTagsRequest {
+  std::string key;
+  std::string version_id;  // empty: the current one
+  RequestOptions options;
 };
 
 struct ListRequest {
@@ -259,11 +303,17 @@ struct ListResult {
   std::string next_continuation_token;
 };
 
-// What the endpoint is known to honour.
+// What the endpoint is known to honour. It may be learnt by the first request
+// of a kind, so that an answer can change from true to false.
 struct StoreCapabilities {
-  bool conditional_put = true;       // If-None-Match / If-Match on writes
+  bool conditional_put = true;       // If-None-Match / If-Match on Put
   bool conditional_complete = true;  // the same on CompleteMultipartUpload
   bool upload_part_copy = true;
+  // On the destination of Copy, and on Delete. False: the store looks and then
+  // acts, which is not atomic.
+  bool conditional_copy = true;
+  bool conditional_delete = true;
+  bool tagging = true;  // GetTags, and tags on new objects
 };
 
 class CKPTFS_EXPORT ObjectStore {
@@ -288,6 +338,8 @@ class CKPTFS_EXPORT ObjectStore {
   virtual Future<PutResult> Copy(CopyRequest request) = 0;
   virtual Future<void> Delete(DeleteRequest request) = 0;
   virtual Future<DeleteManyResult> DeleteMany(DeleteManyRequest request) = 0;
+  // Empty for an object without tags. kUnsupported where the store has none.
+  virtual Future<ObjectTags> GetTags(GetTagsRequest request) = 0;
   virtual Future<ListResult> List(ListRequest request) = 0;
   virtual StoreCapabilities capabilities() const = 0;
 };

@@ -13,11 +13,11 @@ from typing import Any, ClassVar
 # Absolute imports: this is fsspec itself.
 import fsspec
 from fsspec.registry import known_implementations
-from fsspec.spec import AbstractFileSystem
 
 from . import _core
 from ._engines import engine_for
 from ._fsspec_files import AppendedFile, NewFile, TextFile
+from ._fsspec_names import LiteralNames
 from .config import S3ClientConfig
 from .s3checkpoint import open_reader
 
@@ -26,7 +26,7 @@ _PAGE = 1000
 _Info = dict[str, Any]
 
 
-class CkptFileSystem(AbstractFileSystem):
+class CkptFileSystem(LiteralNames):
     """Buckets and keys as fsspec's files and folders.
 
     Folders follow from keys: one is there while a key below it is, and making
@@ -35,6 +35,10 @@ class CkptFileSystem(AbstractFileSystem):
     them, look for what they have made. A file appears whole, when it is closed
     or its transaction ends, or not at all. Listings are not cached unless
     asked.
+
+    Names are names: "run[1]", "run?" and "run*" are taken letter by letter
+    everywhere but in `glob`. fsspec's own rm, mv, copy, get, put, cat and
+    expand_path expand them; give these what `glob` returns.
 
     Args:
         region: of the buckets; None: AWS_REGION, AWS_DEFAULT_REGION,
@@ -372,21 +376,6 @@ class CkptFileSystem(AbstractFileSystem):
         raise ValueError(f"mode {mode!r} is not served: an object is read "
                          "('rb') or written anew ('wb', 'xb', 'ab')")
 
-    def mv(self, path1: str, path2: str, recursive: bool = False,
-           maxdepth: int | None = None, **kwargs: Any) -> None:
-        """Moves by copy and removal, as fsspec's mv.
-
-        Raises:
-            ValueError: into a folder below itself; its files would go with
-                the removal.
-        """
-        source, target = (self._strip_protocol(path).rstrip("/")
-                          for path in (path1, path2))
-        if target.startswith(f"{source}/"):
-            raise ValueError(f"{path1} cannot be moved into itself: {path2}")
-        super().mv(path1, path2, recursive=recursive, maxdepth=maxdepth,
-                   **kwargs)
-
     def cat_file(self, path: str, start: int | None = None,
                  end: int | None = None, **kwargs: Any) -> bytes:
         """The bytes of a file, or those from `start` to `end`, which count as
@@ -458,7 +447,7 @@ class CkptFileSystem(AbstractFileSystem):
         """Removes files, and with `recursive` folders with all below them.
 
         Args:
-            path: one or a list; patterns are expanded.
+            path: one or a list.
             recursive: needed for folders.
             maxdepth: how far below.
 
@@ -466,37 +455,50 @@ class CkptFileSystem(AbstractFileSystem):
             FileNotFoundError: nothing is there.
             IsADirectoryError: a folder, without `recursive`.
         """
-        keys: dict[str, dict[str, None]] = {}
+        names: list[str] = []
         if recursive and maxdepth is None:
             for root in self.expand_path(path):
-                found = self._keys_of(root)
+                found = self._names_of(root)
                 if not self._forget_made(root) and not found:
                     raise FileNotFoundError(root)
-                keys.setdefault(self._split(root)[0], {}).update(found)
+                names += found
         else:
-            for name in self.expand_path(path, recursive=recursive,
-                                         maxdepth=maxdepth):
-                if self.info(name)["type"] == "file":
-                    bucket, key = self._split(name)
-                    keys.setdefault(bucket, {})[key] = None
+            for name, info in self._named(path, recursive, maxdepth):
+                if (info or self.info(name))["type"] == "file":
+                    names.append(name)
                 elif not recursive:
                     raise IsADirectoryError(name)
-        for bucket, names in keys.items():
-            _core.delete_objects(self._engine(), bucket, list(names))
-            for key in names:
-                self.invalidate_cache(f"{bucket}/{key}")
+        self._remove(names)
 
-    def _keys_of(self, root: str) -> dict[str, None]:
-        """The keys of a file and of the folder of its name, markers too."""
+    def _remove(self, names: list[str]) -> None:
+        """Objects by their full names: "bucket/key", markers' with a slash."""
+        keys: dict[str, dict[str, None]] = {}
+        for name in names:
+            bucket, _, key = name.partition("/")
+            keys.setdefault(bucket, {})[key] = None
+        for bucket, of_bucket in keys.items():
+            _core.delete_objects(self._engine(), bucket, list(of_bucket))
+        for name in names:
+            self.invalidate_cache(name)
+
+    def _names_of(self, root: str) -> list[str]:
+        """A file and all of the folder of its name, markers too."""
         bucket, key = self._split(root)
-        if not key:
-            return {facts[0]: None for facts in self._keys(bucket, "")}
-        found = {facts[0]: None for facts in self._keys(bucket, key + "/")}
+        found = [f"{bucket}/{facts[0]}"
+                 for facts in self._keys(bucket, key and f"{key}/")]
         try:
-            _core.head_object(self._engine(), bucket, key)
+            if key:
+                _core.head_object(self._engine(), bucket, key)
+                found.append(f"{bucket}/{key}")
         except FileNotFoundError:
-            return found
-        return {key: None, **found}
+            pass
+        return found
+
+    def _markers(self, path: str) -> list[str]:
+        bucket, key = self._split(path)
+        return [f"{bucket}/{name}"
+                for name, size, *_ in self._keys(bucket, key and f"{key}/")
+                if name.endswith("/") and size == 0]
 
 
 def register_s3() -> bool:

@@ -66,7 +66,9 @@ def checkpoint_path(path: Path) -> str:
             raise ValueError(f"{text!r} names no object; write "
                              "s3://bucket/key")
         return text
-    if "://" in text or not text or not _below_a_mount(text):
+    # Of "/odd/gs://name" the part before "://" is no scheme.
+    scheme, mark, _ = text.partition("://")
+    if (mark and "/" not in scheme) or not text or not _below_a_mount(text):
         raise ValueError(f"{text!r} is neither s3://bucket/key nor a path "
                          "below a mount of ckptfs")
     return text
@@ -151,8 +153,10 @@ class S3LightningCheckpoint(CheckpointIO):
             endpoint=self.endpoint, config=self.s3client_config)
 
     def remove_checkpoint(self, path: Path) -> None:
-        """Removes a checkpoint, of one file or (sharded) of a folder. One that
-        is not there is a success.
+        """Removes a checkpoint, of one file or (sharded) of a folder: that of
+        this name, letter by letter, whatever a shell would make of it. One
+        that is not there is a success. With a slash at its end the name is
+        that of a folder alone.
 
         Raises:
             ValueError, TypeError: a wrong path.
@@ -160,15 +164,18 @@ class S3LightningCheckpoint(CheckpointIO):
         """
         text = checkpoint_path(path)
         if not text.startswith(_S3):
-            if os.path.isdir(text) and not os.path.islink(text):
-                shutil.rmtree(text)
-            else:
-                ckptfs.remove(text)
+            # "link/" would be what the link leads to.
+            name = text.rstrip("/")
+            if os.path.isdir(name) and not os.path.islink(name):
+                shutil.rmtree(name)
+            elif name == text or os.path.islink(name):
+                ckptfs.remove(name)
             return
         files = CkptFileSystem(self.region, self.endpoint,
                                self.s3client_config)
-        ckptfs.remove(text, region=self.region, endpoint=self.endpoint,
-                      config=self.s3client_config)
+        if not text.endswith("/"):
+            ckptfs.remove(text, region=self.region, endpoint=self.endpoint,
+                          config=self.s3client_config)
         if files.isdir(text):
             files.rm(text, recursive=True)
 
@@ -235,10 +242,17 @@ class S3AsyncLightningCheckpoint(S3LightningCheckpoint):
         self._memory = CopyMemory(self.max_pending)
 
     @staticmethod
-    def _name(path: Path) -> str:
-        """By which jobs of the same file are known."""
+    def _absolute(path: Path) -> str:
+        """Means the same when the working directory is another. "x/.." is left
+        to the file system: x may be a link."""
         text = checkpoint_path(path)
-        return text if text.startswith(_S3) else os.path.abspath(text)
+        return (text if text.startswith(_S3)
+                else os.path.join(os.getcwd(), text))
+
+    @staticmethod
+    def _name(path: str) -> str:
+        """By which jobs of the same file are known."""
+        return path if path.startswith(_S3) else os.path.realpath(path)
 
     def _background(self) -> Background:
         if not self._background_work.of_this_process():
@@ -265,7 +279,7 @@ class S3AsyncLightningCheckpoint(S3LightningCheckpoint):
             pickle.PicklingError, RuntimeError: those of torch.save.
         """
         self._target(path, storage_options)
-        target = self._name(path)
+        target = self._absolute(path)
         background = self._background()
         background.raise_failures()
         background.take_room()
@@ -274,7 +288,7 @@ class S3AsyncLightningCheckpoint(S3LightningCheckpoint):
             write = functools.partial(
                 SavedState(checkpoint, self._memory).write, target,
                 self.region, self.endpoint, self.s3client_config)
-            background.add(Job(target, True, write))
+            background.add(Job(self._name(target), True, write))
         except BaseException:
             background.give_room_back()
             raise
@@ -288,7 +302,7 @@ class S3AsyncLightningCheckpoint(S3LightningCheckpoint):
             AsyncSaveError: something failed before; nothing is loaded.
         """
         background = self._background()
-        background.wait(self._name(path))
+        background.wait(self._name(self._absolute(path)))
         background.raise_failures()
         return super().load_checkpoint(path, map_location, weights_only,
                                        state=state)
@@ -301,7 +315,8 @@ class S3AsyncLightningCheckpoint(S3LightningCheckpoint):
             AsyncSaveError: something failed before; nothing is removed.
             S3Exception, ValueError, TypeError: as S3LightningCheckpoint's.
         """
-        target = self._name(path)
+        target = self._absolute(path)
+        name = self._name(target)
         background = self._background()
         background.raise_failures()
         remove = super().remove_checkpoint
@@ -309,10 +324,10 @@ class S3AsyncLightningCheckpoint(S3LightningCheckpoint):
             background.raise_failures()
             remove(target)
             return
-        of_pending_save = background.has(target)
-        background.add(Job(target, False, functools.partial(remove, target)))
+        of_pending_save = background.has(name)
+        background.add(Job(name, False, functools.partial(remove, target)))
         if of_pending_save:
-            background.wait(target)
+            background.wait(name)
             background.raise_failures()
 
     def teardown(self) -> None:

@@ -54,21 +54,25 @@ Result<void> Detach(int pipe, const std::string& log_file) {
   if (::setsid() < 0 || ::chdir("/") != 0) {
     return Fail(ErrorCode::kInternal, "cannot detach: " + Reason(errno));
   }
-  const int null = ::open("/dev/null", O_RDWR | O_CLOEXEC);
-  // What the C++ runtime or a sanitizer says last belongs into the log.
-  const int log =
-      ::open(log_file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-  if (log < 0) {
-    return Fail(ErrorCode::kInvalidArgument,
-                "cannot open the log file " + log_file + ": " + Reason(errno));
-  }
-  if (null < 0 || ::dup2(null, STDIN_FILENO) < 0 ||
-      ::dup2(null, STDOUT_FILENO) < 0 || ::dup2(log, STDERR_FILENO) < 0) {
-    return Fail(ErrorCode::kInternal, "cannot detach: " + Reason(errno));
+  {
+    const fuse::FileDescriptor null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    // What the C++ runtime or a sanitizer says last belongs into the log.
+    const fuse::FileDescriptor log(::open(
+        log_file.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644));
+    if (!log.valid()) {
+      return Fail(
+          ErrorCode::kInvalidArgument,
+          "cannot open the log file " + log_file + ": " + Reason(errno));
+    }
+    if (!null.valid() || ::dup2(null.get(), STDIN_FILENO) < 0 ||
+        ::dup2(null.get(), STDOUT_FILENO) < 0 ||
+        ::dup2(log.get(), STDERR_FILENO) < 0) {
+      return Fail(ErrorCode::kInternal, "cannot detach: " + Reason(errno));
+    }
   }
   // Inherited descriptors would keep files, pipes and mounts of the caller
   // busy for as long as the mount lives.
-  if (pipe > 3) ::close_range(3, static_cast<unsigned>(pipe) - 1, 0);
+  for (int fd = STDERR_FILENO + 1; fd < pipe; ++fd) ::close(fd);
   ::closefrom(pipe + 1);
   return {};
 }
@@ -123,8 +127,11 @@ Result<ForkResult> ForkToBackground(const std::string& log_file) {
   const Result<void> detached = Detach(fds[1], log_file);
   if (!detached.has_value()) {
     // The parent prints it; the child must not.
+    const ExitCode code = detached.error().code() == ErrorCode::kInvalidArgument
+                              ? ExitCode::kUsage
+                              : ExitCode::kOther;
     ::_exit(static_cast<int>(
-        result.report.Failed(ExitCode::kOther, detached.error().message())));
+        result.report.Failed(code, detached.error().message())));
   }
   return result;
 }

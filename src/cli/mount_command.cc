@@ -38,8 +38,12 @@ void MakeAbsolute(std::string& path) {
   // Every thread inherits the mask, so that these reach the daemon's signalfd
   // alone.
   sigset_t stop_signals = StopSignals();
-  ::pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
-  ::signal(SIGPIPE, SIG_IGN);
+  const int blocked = ::pthread_sigmask(SIG_BLOCK, &stop_signals, nullptr);
+  if (blocked != 0 || ::signal(SIGPIPE, SIG_IGN) == SIG_ERR ||
+      // Ignored in what some shells start; then no child's end is told.
+      ::signal(SIGCHLD, SIG_DFL) == SIG_ERR) {
+    EndProcess(report.Failed(ExitCode::kOther, "cannot set up signals"));
+  }
 
   tl::expected<MountDaemon*, StartFailure> daemon = MountDaemon::Start(options);
   if (!daemon.has_value()) {

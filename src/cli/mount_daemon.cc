@@ -10,13 +10,13 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <exception>
 #include <random>
 #include <thread>
 #include <utility>
 
 #include "cli/store_check.h"
 #include "common/log.h"
-#include "fuse/mount_table.h"
 
 namespace ckptfs::cli {
 
@@ -32,6 +32,9 @@ constexpr seconds kDrainGrace{30};
 constexpr seconds kFirstProgress{1};
 constexpr seconds kProgressInterval{5};
 constexpr int kWorkThreads = 2;
+// Milliseconds between looks at what no descriptor tells.
+constexpr int kDrainPoll = 200;
+constexpr int kExhaustedPoll = 1000;
 // Memory that one file may hold while it is written, as far as the limit
 // allows.
 constexpr std::uint64_t kStreamWindow = 192ull << 20;
@@ -62,11 +65,19 @@ std::string Count(std::size_t n) {
   return std::to_string(n) + (n == 1 ? " file" : " files");
 }
 
+// Of the standard library, where it has no other way to fail: no thread, no
+// memory, no random numbers.
+std::string Unexpected(const std::string& what, const std::exception& e) {
+  return what + e.what() +
+         "; look at the limits of memory, processes and open files (ulimit -a, "
+         "the cgroup's)";
+}
+
 }  // namespace
 
 // Shared with threads that may outlive the main thread's interest.
 struct MountDaemon::Events {
-  fuse::FileDescriptor wake{::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  fuse::FileDescriptor wake;  // an eventfd, made before any thread uses it
   std::atomic<bool> session_ended{false};
   std::atomic<bool> drained{false};
   Result<fs::DrainReport> report;  // written before `drained`
@@ -91,6 +102,17 @@ sigset_t StopSignals() {
 tl::expected<MountDaemon*, StartFailure> MountDaemon::Start(
     const MountOptions& options) {
   const std::string what = "cannot mount " + SourceOf(options.source) + ": ";
+  try {
+    return TryToStart(options, what);
+  } catch (const std::exception& e) {
+    // Before anything is mounted.
+    return tl::unexpected<StartFailure>(
+        StartFailure{ExitCode::kOther, Unexpected(what, e)});
+  }
+}
+
+tl::expected<MountDaemon*, StartFailure> MountDaemon::TryToStart(
+    const MountOptions& options, const std::string& what) {
   S3StoreOptions store_options;
   store_options.bucket = options.source.bucket;
   store_options.region = options.region;
@@ -115,16 +137,21 @@ tl::expected<MountDaemon*, StartFailure> MountDaemon::Start(
 
   auto* const daemon =
       new MountDaemon(options, *std::move(store), *std::move(endpoint_url));
-  std::optional<StartFailure> failure = daemon->Mount();
-  if (failure.has_value()) {
-    if (daemon->session_ != nullptr) {
-      const Result<void> undone =
-          daemon->session_->Unmount(fuse::UnmountMode::kLazy);
-      if (!undone.has_value()) LogError(undone.error().ToString());
-    }
-    return tl::unexpected<StartFailure>(*std::move(failure));
+  std::optional<StartFailure> failure;
+  try {
+    failure = daemon->Mount();
+  } catch (const std::exception& e) {
+    failure = StartFailure{ExitCode::kOther, Unexpected(what, e)};
   }
-  return daemon;
+  if (!failure.has_value()) return daemon;
+  daemon->RemoveMount();
+  return tl::unexpected<StartFailure>(*std::move(failure));
+}
+
+void MountDaemon::RemoveMount() {
+  if (session_ == nullptr) return;
+  const Result<void> undone = session_->Unmount(fuse::UnmountMode::kForced);
+  if (!undone.has_value()) LogError(undone.error().ToString());
 }
 
 MountDaemon::MountDaemon(const MountOptions& options,
@@ -154,6 +181,7 @@ fs::FileSystemOptions MountDaemon::FsOptions() const {
   o.prefix = options_.source.prefix;
   o.endpoint_url = endpoint_url_;
   o.read_only = options_.read_only;
+  o.invisible_writers = options_.invisible_writers;
   o.uid = options_.uid.value_or(::getuid());
   o.gid = options_.gid.value_or(::getgid());
   o.part_bytes = options_.part_bytes;
@@ -170,10 +198,17 @@ std::optional<StartFailure> MountDaemon::Mount() {
   const sigset_t stop_signals = StopSignals();
   signals_ = fuse::FileDescriptor(
       ::signalfd(-1, &stop_signals, SFD_CLOEXEC | SFD_NONBLOCK));
-  if (!signals_.valid() || !events_->wake.valid()) {
+  if (!signals_.valid()) {
     return StartFailure{
         ExitCode::kOther,
         "cannot make a signalfd: " + std::generic_category().message(errno)};
+  }
+  events_->wake =
+      fuse::FileDescriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!events_->wake.valid()) {
+    return StartFailure{
+        ExitCode::kOther,
+        "cannot make an eventfd: " + std::generic_category().message(errno)};
   }
   fuse::SessionOptions session;
   session.mount_point = options_.mount_point;
@@ -185,13 +220,8 @@ std::optional<StartFailure> MountDaemon::Mount() {
   if (!created.has_value()) return failed(created.error().message());
   session_ = *std::move(created);
 
-  const std::optional<fuse::MountEntry> mount =
-      fuse::FindMount(session_->mount_point());
-  if (!mount.has_value()) {
-    return failed(session_->mount_point() + " was unmounted at once");
-  }
   Result<ControlServer> control =
-      ControlServer::Listen(mount->device, kListenWait);
+      ControlServer::Listen(session_->device(), kListenWait);
   if (!control.has_value()) return failed(control.error().message());
   control_ = *std::move(control);
 
@@ -210,28 +240,45 @@ std::optional<StartFailure> MountDaemon::Mount() {
   session_->Start(*dispatcher_);
   const Result<void> ready = session_->WaitForInit(kInitTimeout);
   if (!ready.has_value()) return failed(ready.error().message());
-  return std::nullopt;
-}
-
-ExitCode MountDaemon::Serve(bool wanted) {
-  LogInfo("mounted " + source_ + " on " + session_->mount_point() +
-          (options_.read_only ? ", read-only" : "") + ", memory limit " +
-          std::to_string(memory_limit_ >> 20) + " MiB");
+  // Now, while a failure still leaves no mount.
   std::thread([session = session_.get(), events = events_] {
     session->Wait();
     events->session_ended = true;
     events->Wake();
   }).detach();
+  return std::nullopt;
+}
+
+ExitCode MountDaemon::Serve(bool wanted) {
+  try {
+    return ServeUntilTheEnd(wanted);
+  } catch (const std::exception& e) {
+    LogError(std::string("the mount ends, and files that are being written "
+                         "are lost: ") +
+             e.what());
+    RemoveMount();
+    return ExitCode::kLostFiles;
+  }
+}
+
+ExitCode MountDaemon::ServeUntilTheEnd(bool wanted) {
+  LogInfo("mounted " + source_ + " on " + session_->mount_point() +
+          (options_.read_only ? ", read-only" : "") + ", memory limit " +
+          std::to_string(memory_limit_ >> 20) + " MiB");
   if (!wanted) BeginDrain("the mount command was interrupted");
 
   for (;;) {
+    // poll passes over a descriptor of -1.
     pollfd fds[] = {{signals_.get(), POLLIN, 0},
-                    {control_->fd(), POLLIN, 0},
+                    {control_->exhausted() ? -1 : control_->fd(), POLLIN, 0},
                     {events_->wake.get(), POLLIN, 0}};
-    const int timeout_ms = draining_ ? 200 : -1;
+    const int timeout_ms = draining_               ? kDrainPoll
+                           : control_->exhausted() ? kExhaustedPoll
+                                                   : -1;
     if (::poll(fds, std::size(fds), timeout_ms) < 0 && errno != EINTR) {
       LogError("poll: " + std::generic_category().message(errno));
       BeginDrain("poll failed");
+      std::this_thread::sleep_for(milliseconds(kDrainPoll));
     }
     TakeSignal();
     if (control_->Accept()) BeginDrain("ckptfs umount");

@@ -52,7 +52,13 @@ class MountDaemon {
   struct Events;
   MountDaemon(const MountOptions& options, std::unique_ptr<ObjectStore> store,
               std::string endpoint_url);
+  // May throw what the standard library throws.
+  static tl::expected<MountDaemon*, StartFailure> TryToStart(
+      const MountOptions& options, const std::string& what);
   std::optional<StartFailure> Mount();
+  ExitCode ServeUntilTheEnd(bool wanted);
+  // Without a drain.
+  void RemoveMount();
   fs::FileSystemOptions FsOptions() const;
   void BeginDrain(const std::string& reason);
   void TakeSignal();

@@ -42,6 +42,13 @@ Result<std::uint32_t> ParseNumber(const std::string& text) {
   return number;
 }
 
+Result<fs::InvisibleWriters> ParseInvisibleWriters(const std::string& text) {
+  if (text == "close") return fs::InvisibleWriters::kClose;
+  if (text == "fsync-rename") return fs::InvisibleWriters::kFsyncRename;
+  return Fail(ErrorCode::kInvalidArgument,
+              "\"" + text + "\" is neither close nor fsync-rename");
+}
+
 Result<void> NotServed(const std::string& what) {
   return Fail(ErrorCode::kUnsupported, what);
 }
@@ -139,6 +146,14 @@ const OptionRow<MountOptions> kMountOptions[] = {
      [](const std::string& v, MountOptions& o) -> Result<void> {
        CKPTFS_ASSIGN_OR_RETURN(const std::uint32_t seconds, ParseNumber(v));
        o.drain_timeout = std::chrono::seconds(seconds);
+       return {};
+     }},
+    {"--invisible-writers", "WHEN",
+     "When to publish what a writer without a visible pid (in another "
+     "container) wrote: close, at each close of a descriptor (default); or "
+     "fsync-rename, at fsync, rename and the end of its last descriptor only",
+     [](const std::string& v, MountOptions& o) -> Result<void> {
+       CKPTFS_ASSIGN_OR_RETURN(o.invisible_writers, ParseInvisibleWriters(v));
        return {};
      }},
     {"--foreground", nullptr, "Stay in the foreground; log to stderr",

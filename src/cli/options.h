@@ -13,6 +13,7 @@
 #include "cli/bucket_uri.h"
 #include "cli/exit_code.h"
 #include "common/log.h"
+#include "fs/options.h"
 
 namespace ckptfs::cli {
 
@@ -36,6 +37,7 @@ struct MountOptions : StoreArguments {
   std::optional<gid_t> gid;
   std::uint64_t memory_limit_bytes = 0;  // 0: DefaultMemoryLimit()
   std::uint64_t part_bytes = 0;          // 0: grows with the file
+  fs::InvisibleWriters invisible_writers = fs::InvisibleWriters::kClose;
   std::chrono::seconds drain_timeout{60};
   bool foreground = false;
   LogLevel log_level = LogLevel::kInfo;

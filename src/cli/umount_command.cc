@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cli/control_channel.h"
+#include "cli/printable.h"
 #include "fuse/mount_table.h"
 
 namespace ckptfs::cli {
@@ -41,9 +42,9 @@ ExitCode RunUmount(const UmountOptions& options) {
                  name, kType);
     return ExitCode::kMountPoint;
   }
-  const Result<ExitCode> verdict =
-      AskToUnmount(mount->device, [](const std::string& line) {
-        std::fprintf(stderr, "ckptfs: %s\n", line.c_str());
+  const Result<ExitCode> verdict = AskToUnmount(
+      mount->device, mount->user_id.value_or(0), [](const std::string& line) {
+        std::fprintf(stderr, "ckptfs: %s\n", Printable(line).c_str());
       });
   if (verdict.has_value()) return *verdict;
   std::fprintf(stderr, "ckptfs: cannot unmount %s: %s", name,

@@ -12,7 +12,9 @@ ThreadPool::ThreadPool(std::string name, int threads) {
     try {
       threads_.emplace_back([this] { Run(); });
     } catch (...) {
-      Join();  // those that run: a joinable thread must not be destroyed
+      // The destructor of an object that was never whole does not run, and
+      // that of a running thread ends the program.
+      Stop();
       throw;
     }
     // 15 characters is the kernel's limit (prctl(2), PR_SET_NAME).
@@ -22,9 +24,9 @@ ThreadPool::ThreadPool(std::string name, int threads) {
   }
 }
 
-ThreadPool::~ThreadPool() { Join(); }
+ThreadPool::~ThreadPool() { Stop(); }
 
-void ThreadPool::Join() {
+void ThreadPool::Stop() {
   {
     std::lock_guard lock(mu_);
     stopping_ = true;

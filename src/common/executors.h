@@ -15,7 +15,8 @@ namespace ckptfs {
 
 // Runs posted functions on its own threads, first come first served; with one
 // thread it is a strand. Thread-safe. The destructor runs what is queued, then
-// joins: everything that posts here must have stopped by then.
+// joins: everything that posts here must have stopped by then. The constructor
+// throws std::system_error where a thread cannot be had.
 class ThreadPool final : public Executor {
  public:
   // `name` (<= 12 characters) shows in top and gdb.
@@ -26,7 +27,7 @@ class ThreadPool final : public Executor {
 
  private:
   void Run();
-  void Join();
+  void Stop();
 
   std::mutex mu_;  // leaf
   std::condition_variable cv_;

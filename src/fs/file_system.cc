@@ -25,7 +25,8 @@ void Answer(Executor& strand, Task<Result<T>> task, Reply<T> reply) {
 FileSystem::Impl::Impl(FileSystemParts parts, FileSystemOptions options)
     : context(parts, std::move(options)),
       names(context),
-      publisher(context, names) {}
+      publisher(context, names),
+      renamer(context, names, publisher) {}
 
 Result<std::shared_ptr<Inode>> FileSystem::Impl::FindInode(
     InodeNumber ino) const {
@@ -106,9 +107,10 @@ void FileSystem::GetAttributes(InodeNumber ino, Reply<Entry> reply) {
               impl_->context.options.attribute_ttl});
 }
 
-void FileSystem::SetAttributes(Caller, InodeNumber ino, AttributeChange change,
-                               Reply<Entry> reply) {
-  Answer(impl_->context.strand, impl_->SetAttributes(ino, std::move(change)),
+void FileSystem::SetAttributes(Caller caller, InodeNumber ino,
+                               AttributeChange change, Reply<Entry> reply) {
+  Answer(impl_->context.strand,
+         impl_->SetAttributes(caller, ino, std::move(change)),
          std::move(reply));
 }
 
@@ -204,12 +206,12 @@ void FileSystem::Fsync(InodeNumber, HandleId handle, Reply<void> reply) {
     reply(Fail(found.error()));
     return;
   }
-  // A reader's fsync says nothing about whether a writer is through.
-  if (!(*found)->writable) {
-    reply({});
-    return;
-  }
-  Answer(impl_->context.strand, impl_->Fsync((*found)->file), std::move(reply));
+  // As on a disk, everything is made durable, whoever asks.
+  Answer(impl_->context.strand,
+         impl_->publisher.LockAndHandle(
+             (*found)->file, (*found)->writable ? PublishEvent::kFsync
+                                                : PublishEvent::kFsyncReader),
+         std::move(reply));
 }
 
 void FileSystem::Release(InodeNumber, HandleId handle, Reply<void> reply) {
@@ -319,8 +321,8 @@ std::vector<std::string> FileSystem::UnpublishedFiles() const {
   std::vector<std::string> paths;
   for (const auto& [number, inode] : impl_->names.inodes().all()) {
     const File* file = inode->AsFile();
-    if (file != nullptr && file->state != PublishState::kClean &&
-        file->state != PublishState::kGone) {
+    if (file != nullptr && file->content.state() != PublishState::kClean &&
+        file->content.state() != PublishState::kGone) {
       paths.push_back(impl_->names.Path(*file));
     }
   }

@@ -12,6 +12,13 @@
 
 namespace ckptfs::fs {
 
+// What a close means of a writer that the kernel has no number for (it is in
+// another PID namespace), and that cannot be told from its children.
+enum class InvisibleWriters {
+  kClose,        // publishes what was written so far
+  kFsyncRename,  // nothing; fsync, rename and the end of the last descriptor do
+};
+
 struct FileSystemOptions {
   // Where inode numbers begin. The process oracle looks for them in
   // /proc/TGID/fdinfo, where those of other file systems and of other mounts
@@ -33,6 +40,14 @@ struct FileSystemOptions {
   int parts_in_flight = 8;
   // What a name must look like to be held until rename, last close or fsync.
   std::vector<std::string> held_names = {".tmp*", "*.tmp", "tmp*", "*.partial"};
+  InvisibleWriters invisible_writers = InvisibleWriters::kClose;
+  // Looks after every event whether what the code relies on holds, and ends the
+  // program if not. For tests.
+#ifdef NDEBUG
+  bool check_invariants = false;
+#else
+  bool check_invariants = true;
+#endif
   Duration attribute_ttl = std::chrono::seconds(1);
   Duration listing_ttl = std::chrono::seconds(1);
 };

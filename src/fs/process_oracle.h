@@ -18,8 +18,10 @@ namespace ckptfs::fs {
 // `kind` says what the id is, since ids of two kinds say nothing of each other.
 struct ProcessGroup {
   enum class Kind {
-    kUnknown,    // could not be seen: /proc closed, already gone, another
-                 // pid namespace. tgid and id mean nothing
+    kUnknown,    // could not be seen: /proc closed, already gone. tgid and id
+                 // mean nothing
+    kInvisible,  // the kernel has no number for it (another pid namespace);
+                 // said by fs, never by an oracle. All such groups are one
     kNumber,     // the number alone
     kStartTime,  // clock ticks since boot, field 22 of /proc/PID/stat
     kPidfd,      // inode number of its pidfd, unique while the machine runs
@@ -28,11 +30,18 @@ struct ProcessGroup {
   pid_t tgid = 0;
   std::uint64_t id = 0;
 
-  bool known() const { return kind != Kind::kUnknown; }
+  static ProcessGroup Invisible() { return {Kind::kInvisible, 0, 0}; }
+  // Has a number, and so can be asked about.
+  bool known() const {
+    return kind != Kind::kUnknown && kind != Kind::kInvisible;
+  }
   // Whether the two may be one group. What cannot be told counts as yes: a
   // writer must never be taken for a stranger.
   friend bool MayBeSame(const ProcessGroup& a, const ProcessGroup& b) {
-    if (!a.known() || !b.known()) return true;
+    if (a.kind == Kind::kUnknown || b.kind == Kind::kUnknown) return true;
+    if (a.kind == Kind::kInvisible || b.kind == Kind::kInvisible) {
+      return a.kind == b.kind;
+    }
     if (a.tgid != b.tgid) return false;
     return a.kind != b.kind || a.id == b.id;
   }

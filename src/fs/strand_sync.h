@@ -32,6 +32,7 @@ class StrandMutex {
     void Release() {
       if (mutex_ != nullptr) std::exchange(mutex_, nullptr)->Unlock();
     }
+    explicit operator bool() const { return mutex_ != nullptr; }
 
    private:
     StrandMutex* mutex_ = nullptr;
@@ -53,6 +54,8 @@ class StrandMutex {
 
   // `Guard g = co_await mutex.Lock();`
   Awaiter Lock() { return Awaiter(this); }
+  // At once or not at all: an empty guard.
+  Guard TryLock() { return TryTake() ? Guard(this) : Guard(); }
   bool locked() const { return locked_; }
 
  private:

@@ -61,13 +61,13 @@ void Connection::Disconnect() {
   fuse_session_exit(session_);
   // Not close(): an answer that is written at this moment would go to whatever
   // file gets the number next.
-  const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-  if (null < 0 || dup3(null, fuse_session_fd(session_), O_CLOEXEC) < 0) {
+  const FileDescriptor null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (!null.valid() ||
+      dup3(null.get(), fuse_session_fd(session_), O_CLOEXEC) < 0) {
     LogError(
         "cannot let go of the FUSE device; the mount ends with the "
         "process");
   }
-  if (null >= 0) close(null);
 }
 
 }  // namespace ckptfs::fuse

@@ -116,9 +116,14 @@ Result<HelperResult> RunHelper(std::vector<std::string> arguments,
     if (c == '\n') c = ';';
   }
   int status = 0;
-  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  pid_t reaped;
+  do {
+    reaped = waitpid(pid, &status, 0);
+  } while (reaped < 0 && errno == EINTR);
+  // Not reaped: somebody ignores SIGCHLD for us. Nothing is known then.
+  if (reaped == pid && WIFEXITED(status)) {
+    result.exit_code = WEXITSTATUS(status);
   }
-  if (WIFEXITED(status)) result.exit_code = WEXITSTATUS(status);
   return result;
 }
 
@@ -252,9 +257,13 @@ Result<FileDescriptor> MountFuse(const MountRequest& request) {
     }
     // fusermount3 is set-uid where users may mount at all.
     if (error == EACCES && geteuid() != 0) return MountByHelper(request);
+    const std::string what =
+        std::string("cannot open ") + kDevice + ": " + Reason(error);
+    if (error != EACCES && error != EPERM) {
+      return Fail(ErrorCode::kInternal, what);
+    }
     return Fail(ErrorCode::kPermissionDenied,
-                std::string("cannot open ") + kDevice + ": " + Reason(error) +
-                    "; in a container, add --device /dev/fuse");
+                what + "; in a container, add --device /dev/fuse");
   }
   std::string data = "fd=" + std::to_string(device.get()) +
                      ",rootmode=40000,user_id=" + std::to_string(getuid()) +

@@ -2,6 +2,10 @@
 // touches a file system, so it cannot hang on a dead mount.
 #pragma once
 
+#include <sys/types.h>
+
+#include <ckptfs/result.h>
+
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,9 +16,15 @@ struct MountEntry {
   std::string device;  // "major:minor", as in /sys/class/bdi
   std::string type;    // e.g. "fuse.ckptfs"
   std::string source;
+  // Of a FUSE mount: who made it, as the kernel says.
+  std::optional<uid_t> user_id;
 };
 
-// The topmost mount on exactly this absolute path. Blocks on /proc only.
+// The topmost mount on exactly this absolute path, if there is one. Blocks on
+// /proc only. kInternal: the table cannot be read.
+Result<std::optional<MountEntry>> LookUpMount(std::string_view path);
+
+// The same; a table that cannot be read has no mounts.
 std::optional<MountEntry> FindMount(std::string_view path);
 
 // The same over given text; see proc(5) for the format.

@@ -1,7 +1,7 @@
 #include "fuse/proc_process_oracle.h"
 
-#include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -9,15 +9,14 @@
 
 #include <atomic>
 #include <cerrno>
-#include <map>
-#include <mutex>
 #include <optional>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "common/log.h"
+#include "fuse/mount_device.h"
 #include "fuse/proc_stat.h"
+#include "fuse/stat_reader.h"
 
 namespace ckptfs::fuse {
 
@@ -32,192 +31,238 @@ using Kind = fs::ProcessGroup::Kind;
 // rarity: each subprocess of a Python program gets there with copies of the
 // parent's open files. Hence
 //   - what can be read from the status file is read there: it takes no lock;
-//   - stat and fdinfo are read only for a caller that is not in execve. A
-//     caller that is in close() or exit keeps the other threads of its group
-//     from getting that far: execve first waits for them to end.
+//   - stat and fdinfo are read only for a caller of FLUSH that is not in
+//     execve. It keeps the other threads of its group from getting that far:
+//     execve first waits for them to end;
+//   - of any other group, stat is read by a StatReader.
 
 constexpr long kPidFsMagic = 0x50494446;  // linux/magic.h of Linux 6.9
 
-// The inode number of a pidfd of the group, 0 where it does not tell groups
-// apart. Needs no permission on the process.
-std::uint64_t PidfdInode(pid_t tgid) {
-  const int fd = static_cast<int>(syscall(SYS_pidfd_open, tgid, 0));
-  if (fd < 0) return 0;
+bool IsGone(int error) { return error == ENOENT || error == ESRCH; }
+
+// Needs neither /proc nor a descriptor, nor a permission.
+bool Exists(pid_t pid) { return kill(pid, 0) == 0 || errno != ESRCH; }
+
+// What tells groups apart, as far as pidfd_open does.
+struct PidfdAnswer {
+  std::uint64_t inode = 0;  // 0: not known
+  bool ever_told = true;    // false: not on this system
+};
+
+PidfdAnswer AskPidfd(const ProcProcessOracle::PidfdOpenCall& call, pid_t tgid) {
+  const FileDescriptor pidfd(call(tgid));
+  if (!pidfd.valid()) {
+    // Before Linux 5.3; or a seccomp profile that is older than the call.
+    return {0, errno != ENOSYS && errno != EPERM};
+  }
   struct statfs fs_info{};
   struct stat info{};
-  const bool unique = fstatfs(fd, &fs_info) == 0 &&
-                      fs_info.f_type == kPidFsMagic && fstat(fd, &info) == 0;
-  close(fd);
-  return unique ? info.st_ino : 0;
+  if (fstatfs(pidfd.get(), &fs_info) != 0) return {};
+  if (fs_info.f_type != kPidFsMagic) return {0, false};
+  if (fstat(pidfd.get(), &info) != 0) return {};
+  return {info.st_ino, true};
 }
 
-struct DirectoryCloser {
-  void operator()(DIR* d) const { closedir(d); }
+bool IsSignal(int exit_code) { return (exit_code & 0x7f) != 0; }
+
+// SIGKILL and its like never stop anything, and these never kill.
+bool IsStop(int exit_code) {
+  const int number = exit_code & 0x7f;
+  return number == SIGSTOP || number == SIGTSTP || number == SIGTTIN ||
+         number == SIGTTOU;
+}
+
+class TimeLimit {
+ public:
+  explicit TimeLimit(std::chrono::milliseconds limit)
+      : end_(std::chrono::steady_clock::now() + limit) {}
+  bool reached() const { return std::chrono::steady_clock::now() >= end_; }
+
+ private:
+  const std::chrono::steady_clock::time_point end_;
 };
-using Directory = std::unique_ptr<DIR, DirectoryCloser>;
-
-// The first 4 KiB of a file: stat, status and fdinfo files have what is needed
-// there. nullopt with errno set if it cannot be read.
-std::optional<std::string> ReadProcFile(int directory, const char* path) {
-  const int fd = openat(directory, path, O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return {};
-  std::string text(4096, '\0');
-  std::size_t used = 0;
-  while (used < text.size()) {
-    const ssize_t n = read(fd, text.data() + used, text.size() - used);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) {
-      const int error = errno;
-      close(fd);
-      errno = error;
-      return {};
-    }
-    if (n == 0) break;
-    used += static_cast<std::size_t>(n);
-  }
-  close(fd);
-  text.resize(used);
-  return text;
-}
-
-std::optional<std::string> ReadProcFile(const std::string& path) {
-  return ReadProcFile(AT_FDCWD, path.c_str());
-}
-
-// Reads the entries of a directory one by one; false from `visit` ends it.
-// False with errno set if it cannot be opened.
-template <typename Visit>
-bool ForEachEntry(const std::string& path, Visit visit) {
-  const Directory dir(opendir(path.c_str()));
-  if (dir == nullptr) return false;
-  while (const dirent* entry = readdir(dir.get())) {
-    if (entry->d_name[0] == '.') continue;
-    if (!visit(dirfd(dir.get()), entry->d_name)) break;
-  }
-  return true;
-}
 
 }  // namespace
 
+int ProcProcessOracle::OpenPidfd(pid_t tgid) {
+  return static_cast<int>(syscall(SYS_pidfd_open, tgid, 0));
+}
+
 struct ProcProcessOracle::State {
-  explicit State(Options o) : options(std::move(o)) {}
+  explicit State(Options o)
+      : options(std::move(o)),
+        files(options.proc_root, options.open_at),
+        stat_reader(files) {}
 
   const Options options;
+  const ProcFiles files;
+  StatReader stat_reader;
   std::atomic<bool> warned = false;
-  std::mutex mu;  // leaf
-  // Start times of groups that were asked for, for those found in execve on
-  // kernels without pidfd inodes. Guarded by mu.
-  std::map<pid_t, std::uint64_t> known_start_times;
-  static constexpr std::size_t kMaxKnown = 4096;
 
-  std::string Path(pid_t pid, std::string_view file) const {
-    return options.proc_root + "/" + std::to_string(pid) + "/" +
-           std::string(file);
-  }
-
-  void NoteUnreadable(const std::string& path, int error) {
-    // Gone is an ordinary answer; anything else is a /proc that is closed.
-    if (error == ENOENT || error == ESRCH) return;
+  void Warn(const std::string& what) {
     if (warned.exchange(true)) return;
-    LogWarning("cannot read " + path + ": " +
-               std::generic_category().message(error) +
+    LogWarning(what +
                "; processes that cannot be seen count as living, so a file "
                "whose writer is killed may be published as it is then");
   }
 
+  void NoteUnreadable(const std::string& path, int error) {
+    Warn("cannot read " + path + ": " + std::generic_category().message(error));
+  }
+
+  bool CanSee() {
+    if (files.IsOfOurNamespace()) return true;
+    Warn(options.proc_root + " does not show this process under its number");
+    return false;
+  }
+
   std::optional<ProcStatus> ReadStatus(pid_t pid) {
-    const std::string path = Path(pid, "status");
-    const std::optional<std::string> text = ReadProcFile(path);
+    const std::string path = files.Path(pid, "status");
+    const ProcText text = files.Read(path);
     if (!text.has_value()) {
-      NoteUnreadable(path, errno);
+      // Gone is an ordinary answer; but mounted with hidepid, /proc says so of
+      // processes that run, too.
+      if (!IsGone(text.error()) || Exists(pid)) {
+        NoteUnreadable(path, text.error());
+      }
       return {};
     }
     return ParseProcStatus(*text);
   }
 
-  std::optional<ProcStat> ReadStat(pid_t tgid) {
-    const std::string path = Path(tgid, "stat");
-    const std::optional<std::string> text = ReadProcFile(path);
+  // Only of a group that cannot be in execve.
+  std::optional<ProcStat> ReadStat(const std::string& path) {
+    const ProcText text = files.Read(path);
     if (!text.has_value()) {
-      NoteUnreadable(path, errno);
+      if (!IsGone(text.error())) NoteUnreadable(path, text.error());
       return {};
     }
     return ParseProcStat(*text);
   }
 
-  // The group of a thread with this status.
-  fs::ProcessGroup Identify(const ProcStatus& status) {
-    if (options.use_pidfd) {
-      const std::uint64_t ino = PidfdInode(status.tgid);
-      if (ino != 0) return {Kind::kPidfd, status.tgid, ino};
+  // The group of a thread with this status. `waits`: in close() or exit, until
+  // we answer.
+  fs::ProcessGroup Identify(const ProcStatus& status, bool waits) {
+    const pid_t tgid = status.tgid;
+    const PidfdAnswer pidfd = AskPidfd(options.pidfd_open, tgid);
+    if (pidfd.inode != 0) return {Kind::kPidfd, tgid, pidfd.inode};
+    // Where pidfds tell, but not now (no descriptor left), other sightings of
+    // the group have a pidfd's number, with which a start time says no more
+    // than the group's number does.
+    if (!pidfd.ever_told && !status.in_exec) {
+      const std::optional<ProcStat> stat =
+          waits ? ReadStat(files.Path(tgid, "stat"))
+                : stat_reader.Read(tgid, options.stat_limit);
+      if (stat.has_value()) return {Kind::kStartTime, tgid, stat->start_time};
     }
-    if (status.in_exec) {
-      std::lock_guard lock(mu);
-      const auto it = known_start_times.find(status.tgid);
-      if (it == known_start_times.end()) return {Kind::kNumber, status.tgid, 0};
-      return {Kind::kStartTime, status.tgid, it->second};
-    }
-    const std::optional<ProcStat> stat = ReadStat(status.tgid);
-    if (!stat.has_value()) return {};
-    std::lock_guard lock(mu);
-    if (known_start_times.size() >= kMaxKnown) known_start_times.clear();
-    known_start_times[status.tgid] = stat->start_time;
-    return {Kind::kStartTime, status.tgid, stat->start_time};
+    return {Kind::kNumber, tgid, 0};
   }
 
   fs::ProcessGroup GroupOf(pid_t tid) {
-    if (tid <= 0) return {};
+    if (tid <= 0 || !CanSee()) return {};
     const std::optional<ProcStatus> status = ReadStatus(tid);
-    return status.has_value() ? Identify(*status) : fs::ProcessGroup{};
+    return status.has_value() ? Identify(*status, false) : fs::ProcessGroup{};
   }
 
   fs::GroupFate FateOf(const fs::ProcessGroup& group) {
     if (!group.known()) return fs::GroupFate::kLiving;
+    if (!Exists(group.tgid)) return fs::GroupFate::kEnding;
+    if (!CanSee()) return fs::GroupFate::kLiving;
     const std::optional<ProcStatus> status = ReadStatus(group.tgid);
-    if (!status.has_value()) {
-      return errno == ENOENT || errno == ESRCH ? fs::GroupFate::kEnding
-                                               : fs::GroupFate::kLiving;
+    if (!status.has_value()) return fs::GroupFate::kLiving;
+    // Another group's now, or that of a mere thread of one.
+    if (!MayBeSame(Identify(*status, false), group)) {
+      return fs::GroupFate::kEnding;
     }
-    if (!MayBeSame(Identify(*status), group)) return fs::GroupFate::kEnding;
-    return status->has_memory ? fs::GroupFate::kLiving
-                              : fs::GroupFate::kEnding;
+    return IsWithoutMemory(*status) ? fs::GroupFate::kEnding
+                                    : fs::GroupFate::kLiving;
+  }
+
+  // Whether no thread of the group has memory, for sure; `leader` is the status
+  // of its first thread. A thread without memory begins no new ones. The first
+  // thread may have ended, and stays as a zombie, while others go on.
+  bool IsWithoutMemory(const ProcStatus& leader) {
+    if (leader.has_memory || leader.threads == 0) return false;
+    if (leader.threads == 1) return true;
+    const TimeLimit limit(options.scan_limit);
+    int ended = 0;
+    bool sure = true;
+    const int error = files.ForEachEntry(
+        files.Path(leader.tgid, "task"), [&](int task, const char* name) {
+          const ProcText text =
+              files.Read(task, (std::string(name) + "/status").c_str());
+          if (!text.has_value() && IsGone(text.error())) return true;
+          std::optional<ProcStatus> thread;
+          if (text.has_value()) thread = ParseProcStatus(*text);
+          sure = thread.has_value() && !thread->has_memory && !limit.reached();
+          if (sure) ++ended;
+          return sure;
+        });
+    if (error != 0 || !sure || ended != leader.threads) return false;
+    // The listing may have jumped over threads while others went away.
+    const std::optional<ProcStatus> after = ReadStatus(leader.tgid);
+    return after.has_value() && after->tgid == leader.tgid &&
+           after->threads == ended;
   }
 
   // Reads the descriptors of the *thread*: those of a group whose first thread
   // has ended are not in the group's directory any more.
   bool HasWritableDescriptor(pid_t tid, fs::InodeNumber ino) {
-    const std::string path = Path(tid, "fdinfo");
+    const TimeLimit limit(options.scan_limit);
+    const std::string path = files.Path(tid, "fdinfo");
     bool found = false;
-    const bool listed = ForEachEntry(path, [&](int dir, const char* name) {
-      const std::optional<std::string> text = ReadProcFile(dir, name);
-      if (!text.has_value()) return true;  // closed meanwhile
-      const std::optional<DescriptorInfo> info = ParseDescriptorInfo(*text);
-      if (info.has_value() && info->ino == static_cast<std::uint64_t>(ino) &&
-          (info->flags & O_ACCMODE) != O_RDONLY) {
-        found = true;
-      }
-      return !found;
-    });
-    if (!listed) NoteUnreadable(path, errno);
+    int failure = 0;
+    const int unlisted =
+        files.ForEachEntry(path, [&](int directory, const char* name) {
+          if (limit.reached()) {
+            LogDebug(path + " has too many entries to read them all");
+            return false;
+          }
+          const ProcText text = files.ReadHead(directory, name);
+          if (!text.has_value()) {
+            if (IsGone(text.error())) return true;  // closed meanwhile
+            failure = text.error();
+            return false;
+          }
+          const std::optional<DescriptorInfo> info = ParseDescriptorInfo(*text);
+          found = info.has_value() &&
+                  info->ino == static_cast<std::uint64_t>(ino) &&
+                  (info->flags & O_ACCMODE) != O_RDONLY;
+          return !found;
+        });
+    if (unlisted != 0) failure = unlisted;
+    if (failure != 0) NoteUnreadable(path, failure);
     return found;
   }
 
+  // Whether a signal is the end of a thread that is past exit_mm().
+  bool IsDyingBySignal(pid_t tid, pid_t tgid) {
+    // Set before exit_mm(), and for the threads that an exit_group or a deadly
+    // signal ends it is the group's; the low seven bits are the signal, as in
+    // wait(2).
+    const std::optional<ProcStat> own =
+        ReadStat(files.Path(tgid, "task/" + std::to_string(tid) + "/stat"));
+    if (own.has_value() && IsSignal(own->exit_code)) return true;
+    // A thread that was ending by itself when the signal came. But in the
+    // group's file the field also holds the signal that has stopped the group,
+    // or for which a tracer has stopped its first thread (do_task_stat in
+    // fs/proc/array.c, ptrace_stop): those live.
+    const std::optional<ProcStat> group = ReadStat(files.Path(tgid, "stat"));
+    return group.has_value() && IsSignal(group->exit_code) &&
+           !IsStop(group->exit_code) && group->state != 't' &&
+           group->state != 'T';
+  }
+
   fs::FlushWitness Witness(pid_t tid, fs::InodeNumber ino) {
-    if (tid <= 0) return {};
+    if (tid <= 0 || !CanSee()) return {};
     const std::optional<ProcStatus> status = ReadStatus(tid);
     if (!status.has_value()) return {};
     fs::FlushWitness witness;
-    witness.group = Identify(*status);
+    witness.group = Identify(*status, true);
     if (!status->has_memory) {
-      // The thread is ending, and its descriptors with it. The exit code alone
-      // will not do: for a group that is stopped, the field holds the stopping
-      // signal (do_task_stat, fs/proc/array.c), and one that is killed in
-      // close() has finished with the file. In the group's own file the code
-      // is that of the whole group; its low seven bits are the signal, as in
-      // wait(2).
-      const std::optional<ProcStat> group = ReadStat(status->tgid);
-      witness.dying_by_signal =
-          group.has_value() && (group->exit_code & 0x7f) != 0;
+      // The thread is ending, and its descriptors with it. One that is killed
+      // in close() had finished with the file.
+      witness.dying_by_signal = IsDyingBySignal(tid, status->tgid);
     } else if (!status->in_exec) {
       witness.has_other_writable_descriptor = HasWritableDescriptor(tid, ino);
     }

@@ -56,7 +56,7 @@ std::optional<ProcStat> ParseProcStat(std::string_view text) {
   const auto start_time = ParseNumber<std::uint64_t>(fields[22 - 3]);
   const auto exit_code = ParseNumber<int>(fields[52 - 3]);
   if (!start_time || !exit_code) return {};
-  return ProcStat{*start_time, *exit_code};
+  return ProcStat{fields[0][0], *start_time, *exit_code};
 }
 
 std::optional<ProcStatus> ParseProcStatus(std::string_view text) {
@@ -66,6 +66,9 @@ std::optional<ProcStatus> ParseProcStatus(std::string_view text) {
   if (!tgid) return {};
   ProcStatus status;
   status.tgid = *tgid;
+  if (const auto threads = LineValue(text, "Threads:")) {
+    status.threads = ParseNumber<int>(*threads).value_or(0);
+  }
   // The Vm lines are there if and only if the thread has an address space.
   const auto code = LineValue(text, "VmExe:");
   status.has_memory = code.has_value();

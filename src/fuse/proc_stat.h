@@ -12,6 +12,7 @@ namespace ckptfs::fuse {
 
 // The fields of a stat file that the process oracle needs.
 struct ProcStat {
+  char state = '?';              // field 3
   std::uint64_t start_time = 0;  // field 22
   int exit_code = 0;             // field 52; 0 where it is not permitted
 };
@@ -23,6 +24,7 @@ std::optional<ProcStat> ParseProcStat(std::string_view text);
 // proc_process_oracle.cc).
 struct ProcStatus {
   pid_t tgid = 0;
+  int threads = 0;  // of the group, zombies included; 0 if it does not say
   // False once the thread is past exit_mm() in do_exit, which comes before its
   // descriptors are closed; also for zombies and kernel threads.
   bool has_memory = false;

@@ -41,6 +41,23 @@ void BlockOtherSignals() {
   pthread_sigmask(SIG_SETMASK, &all, nullptr);
 }
 
+// Whatever fails behind mount(2) must leave no mount whose daemon is gone.
+class MountUndo {
+ public:
+  explicit MountUndo(std::string mount_point) : path_(std::move(mount_point)) {}
+  ~MountUndo() {
+    if (path_.empty()) return;
+    const Result<void> undone = UnmountFuse(path_, true);
+    if (!undone.has_value()) LogError(undone.error().ToString());
+  }
+  MountUndo(const MountUndo&) = delete;
+  MountUndo& operator=(const MountUndo&) = delete;
+  void Keep() { path_.clear(); }
+
+ private:
+  std::string path_;
+};
+
 }  // namespace
 
 Result<std::unique_ptr<Session>> Session::Create(SessionOptions options,
@@ -56,26 +73,29 @@ Result<std::unique_ptr<Session>> Session::Create(SessionOptions options,
   request.allow_other = options.allow_other;
   Result<FileDescriptor> device = MountFuse(request);
   if (!device.has_value()) return Fail(device.error());
+  MountUndo undo(options.mount_point);
+  Result<std::optional<MountEntry>> mount = LookUpMount(options.mount_point);
+  if (!mount.has_value()) return Fail(mount.error());
+  if (!mount->has_value()) {
+    return Fail(ErrorCode::kConflict,
+                options.mount_point + " was unmounted at once");
+  }
   Result<std::shared_ptr<Connection>> connection =
       Connection::Create(*std::move(device), work);
-  if (!connection.has_value()) {
-    const Result<void> undone = UnmountFuse(options.mount_point, true);
-    if (!undone.has_value()) LogError(undone.error().ToString());
-    return Fail(connection.error());
-  }
-  return std::unique_ptr<Session>(
-      new Session(std::move(options), slabs, *std::move(connection)));
+  if (!connection.has_value()) return Fail(connection.error());
+  std::unique_ptr<Session> session(new Session(
+      std::move(options), slabs, (**mount).device, *std::move(connection)));
+  undo.Keep();
+  return session;
 }
 
-Session::Session(SessionOptions options, SlabPool& slabs,
+Session::Session(SessionOptions options, SlabPool& slabs, std::string device,
                  std::shared_ptr<Connection> connection)
     : options_(std::move(options)),
       slabs_(slabs),
       connection_(std::move(connection)),
-      notifications_(std::make_unique<KernelNotifications>(connection_)) {
-  const std::optional<MountEntry> mount = FindMount(options_.mount_point);
-  if (mount.has_value()) device_ = mount->device;
-}
+      notifications_(std::make_unique<KernelNotifications>(connection_)),
+      device_(std::move(device)) {}
 
 Session::~Session() {
   const Result<void> unmounted = Unmount(UnmountMode::kLazy);
@@ -122,7 +142,7 @@ void Session::OnInitialized() {
     ready_ = true;
   }
   // The kernel bounds read-ahead by what INIT agreed on, so this comes behind.
-  if (!device_.empty() && !SetReadAhead(device_, options_.read_ahead_kib)) {
+  if (!SetReadAhead(device_, options_.read_ahead_kib)) {
     LogInfo("reads use the kernel's default read-ahead: " +
             std::generic_category().message(errno) +
             " (only root may raise it)");
@@ -150,9 +170,13 @@ void Session::Wait() {
 }
 
 Result<void> Session::Unmount(UnmountMode mode) {
-  // By path, but only if it is still this mount.
-  const std::optional<MountEntry> mount = FindMount(options_.mount_point);
-  if (!mount.has_value() || mount->device != device_) return {};
+  // By path, but only if it is still this mount, as far as can be seen.
+  const Result<std::optional<MountEntry>> mount =
+      LookUpMount(options_.mount_point);
+  if (mount.has_value() &&
+      (!mount->has_value() || (**mount).device != device_)) {
+    return {};
+  }
   return UnmountFuse(options_.mount_point, mode != UnmountMode::kIfUnused,
                      mode == UnmountMode::kForced);
 }

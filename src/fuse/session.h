@@ -59,7 +59,8 @@ class Session final : public fs::KernelNotifier {
   // waits for an answer with ENOTCONN.
   ~Session() override;
 
-  // Starts the receive threads. Once.
+  // Starts the receive threads. Once. Throws std::system_error where a thread
+  // cannot be had.
   void Start(Dispatcher& dispatcher);
   // Until the kernel has agreed on the protocol: then the mount works.
   // kDeadlineExceeded, or kInternal if the connection ended instead.
@@ -69,6 +70,8 @@ class Session final : public fs::KernelNotifier {
   // The kernel does not wait for the RELEASE of the last files: whoever counts
   // open handles must take them all as released now. (FLUSH it does wait for.)
   void Wait();
+  // "major:minor" of the mount.
+  const std::string& device() const { return device_; }
   // Success if nothing is mounted any more.
   Result<void> Unmount(UnmountMode mode);
   // Ends receiving; when it returns, no Dispatcher method runs or is called
@@ -82,7 +85,7 @@ class Session final : public fs::KernelNotifier {
   void InvalidateEntry(fs::InodeNumber parent, std::string name) override;
 
  private:
-  Session(SessionOptions options, SlabPool& slabs,
+  Session(SessionOptions options, SlabPool& slabs, std::string device,
           std::shared_ptr<Connection> connection);
   void Receive();
   void OnInitialized();
@@ -91,7 +94,7 @@ class Session final : public fs::KernelNotifier {
   SlabPool& slabs_;
   const std::shared_ptr<Connection> connection_;
   const std::unique_ptr<KernelNotifications> notifications_;
-  std::string device_;  // "major:minor" of the mount, constant after Create
+  const std::string device_;  // "major:minor" of the mount
 
   std::mutex mu_;  // leaf
   std::condition_variable cv_;

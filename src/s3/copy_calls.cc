@@ -32,6 +32,10 @@ Result<S3Request> BuildCopy(const CopyRequest& request,
   CKPTFS_RETURN_IF_ERROR(CheckKey(request.key));
   AddSource(bucket, request.source_key, request.source_if_match, r.headers);
   if (request.replace_attributes.has_value()) {
+    if (!request.replace_attributes->tags.empty()) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  "a copy takes the tags of its source");
+    }
     CKPTFS_RETURN_IF_ERROR(
         AddAttributes(*request.replace_attributes, r.headers));
     r.headers.Set("x-amz-metadata-directive", "REPLACE");

@@ -9,12 +9,15 @@
 
 namespace ckptfs {
 
-Result<S3Request> BuildDelete(const std::string& key) {
+Result<S3Request> BuildDelete(const std::string& key, const ETag& if_match) {
   S3Request r;
   r.operation = "delete";
   r.method = "DELETE";
   r.key = key;
   r.answers_empty = true;
+  // Whether the object is still there tells what a lost reply did not.
+  r.idempotency = Idempotency::kReconcile;
+  if (!if_match.empty()) r.headers.Set("If-Match", if_match.value);
   CKPTFS_RETURN_IF_ERROR(CheckKey(key));
   return r;
 }

@@ -14,7 +14,7 @@ namespace ckptfs {
 
 inline constexpr std::size_t kMaxDeleteBatch = 1000;
 
-Result<S3Request> BuildDelete(const std::string& key);
+Result<S3Request> BuildDelete(const std::string& key, const ETag& if_match);
 
 // REQUIRES: at most kMaxDeleteBatch keys, each one that XML can carry.
 S3Request BuildDeleteMany(std::span<const std::string> keys);

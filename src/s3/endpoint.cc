@@ -58,9 +58,7 @@ Result<Endpoint> Endpoint::Create(std::string_view url, std::string_view region,
     // virtual-host style.
     e.path_style_ =
         force_path_style.value_or(bucket.find('.') != std::string_view::npos);
-    const std::string suffix =
-        region.starts_with("cn-") ? ".amazonaws.com.cn" : ".amazonaws.com";
-    e.host_ = "s3." + std::string(region) + suffix;
+    e.host_ = AwsHost(region);
     if (!e.path_style_) e.host_ = e.bucket_ + "." + e.host_;
     return e;
   }
@@ -119,6 +117,13 @@ Result<Endpoint> Endpoint::Create(std::string_view url, std::string_view region,
   e.path_style_ = force_path_style.value_or(true);
   if (!e.path_style_) e.host_ = e.bucket_ + "." + e.host_;
   return e;
+}
+
+std::string Endpoint::AwsHost(std::string_view region) {
+  // A partition of its own, with a domain of its own.
+  const bool china = region.starts_with("cn-");
+  return "s3." + std::string(region) +
+         (china ? ".amazonaws.com.cn" : ".amazonaws.com");
 }
 
 std::string Endpoint::Path(std::string_view key) const {

@@ -22,6 +22,8 @@ class Endpoint {
   const std::string& host() const { return host_; }  // the Host header
   bool tls() const { return tls_; }
   bool is_aws() const { return is_aws_; }
+  // The host of S3 itself in a region of AWS.
+  static std::string AwsHost(std::string_view region);
   // scheme://host, for messages and URLs.
   std::string origin() const { return (tls_ ? "https://" : "http://") + host_; }
   // The encoded path of an object, or of the bucket when `key` is empty.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "s3/s3_error.h"
+#include "s3/tagging_calls.h"
 #include "s3/time_format.h"
 
 namespace ckptfs {
@@ -12,6 +13,18 @@ namespace ckptfs {
 namespace {
 
 constexpr std::string_view kMetadataPrefix = "x-amz-meta-";
+
+struct SystemHeader {
+  std::string_view name;
+  std::string SystemHeaders::* field;
+};
+constexpr SystemHeader kSystemHeaders[] = {
+    {"Content-Encoding", &SystemHeaders::content_encoding},
+    {"Cache-Control", &SystemHeaders::cache_control},
+    {"Content-Disposition", &SystemHeaders::content_disposition},
+    {"Content-Language", &SystemHeaders::content_language},
+    {"Expires", &SystemHeaders::expires},
+};
 
 std::string Lower(std::string_view s) {
   std::string out(s);
@@ -27,6 +40,15 @@ bool FitsHeader(std::string_view value) {
     if (b < 0x20 || b == 0x7f) return false;
   }
   return true;
+}
+
+// How the body of a PutObject travelled; some stores keep it, and would take it
+// for the truth when a copy sends it again.
+std::string WithoutChunked(std::string encoding) {
+  constexpr std::string_view kChunked = "aws-chunked";
+  if (!Lower(encoding).starts_with(kChunked)) return encoding;
+  const std::size_t next = encoding.find_first_not_of(" ,", kChunked.size());
+  return next == std::string::npos ? "" : encoding.substr(next);
 }
 
 }  // namespace
@@ -50,6 +72,18 @@ Result<void> AddAttributes(const ObjectAttributes& attributes,
   headers.Set("Content-Type", attributes.content_type.empty()
                                   ? "binary/octet-stream"
                                   : attributes.content_type);
+  for (const auto& [name, field] : kSystemHeaders) {
+    const std::string& value = attributes.headers.*field;
+    if (value.empty()) continue;
+    if (!FitsHeader(value)) {
+      return Fail(ErrorCode::kInvalidArgument,
+                  std::string(name) + " holds control characters");
+    }
+    headers.Set(std::string(name), value);
+  }
+  if (!attributes.tags.empty()) {
+    headers.Set("x-amz-tagging", TaggingHeader(attributes.tags));
+  }
   for (const auto& [name, value] : attributes.metadata) {
     bool token = !name.empty();
     for (const char c : name) {
@@ -97,6 +131,13 @@ ObjectInfo ParseObjectHeaders(const std::string& key,
       ParseHttpDate(headers.Get("Last-Modified")).value_or(WallClockTime{});
   info.content_type = headers.Get("Content-Type");
   info.storage_class = headers.Get("x-amz-storage-class");
+  for (const auto& [name, field] : kSystemHeaders) {
+    info.headers.*field = headers.Get(name);
+  }
+  info.headers.content_encoding =
+      WithoutChunked(std::move(info.headers.content_encoding));
+  const std::string_view tags = headers.Get("x-amz-tagging-count");
+  std::from_chars(tags.data(), tags.data() + tags.size(), info.tag_count);
   for (const auto& [name, value] : headers) {
     const std::string lower = Lower(name);
     if (lower.starts_with(kMetadataPrefix)) {

@@ -13,8 +13,8 @@ namespace ckptfs {
 // kInvalidArgument or kNameTooLong for what no store takes as a key.
 Result<void> CheckKey(const std::string& key);
 
-// Adds content type and metadata. kInvalidArgument for what cannot travel in a
-// header.
+// Adds content type, system headers, tags and metadata. kInvalidArgument for
+// what cannot travel in a header.
 Result<void> AddAttributes(const ObjectAttributes& attributes,
                            HttpHeaders& headers);
 void AddCondition(const WriteCondition& condition, S3Request& request);

@@ -12,6 +12,7 @@ namespace {
 // "Multipart upload limits").
 constexpr std::size_t kMaxKeyBytes = 1024;
 constexpr std::size_t kMaxMetadataBytes = 2048;
+constexpr std::size_t kMaxTags = 10;
 constexpr std::uint64_t kMaxPutBytes = 5ull << 30;
 constexpr int kMaxPartNumber = 10'000;
 
@@ -50,7 +51,15 @@ Result<void> CheckKey(const std::string& key) {
 }
 
 Result<void> CheckAttributes(const std::string& key,
-                             const ObjectAttributes& attributes) {
+                             const ObjectAttributes& attributes,
+                             const StoreCapabilities& capabilities) {
+  if (!attributes.tags.empty() && !capabilities.tagging) {
+    return Fail(ErrorCode::kUnsupported, "tags");
+  }
+  if (attributes.tags.size() > kMaxTags) {
+    return Refuse(ErrorCode::kInvalidArgument, 400, "BadRequest", key,
+                  "more than 10 tags");
+  }
   std::size_t bytes = 0;
   for (const auto& [name, value] : attributes.metadata) {
     bytes += name.size() + value.size();
@@ -130,6 +139,13 @@ MemoryObjectStore::ObjectPtr MemoryObjectStore::FindObject(
   return it == objects_.end() ? nullptr : it->second;
 }
 
+MemoryObjectStore::ObjectPtr MemoryObjectStore::FindVersion(
+    const std::string& key, const std::string& version_id) const {
+  if (version_id.empty()) return FindObject(key);
+  const auto it = versions_.find({key, version_id});
+  return it == versions_.end() ? nullptr : it->second;
+}
+
 Result<MemoryObjectStore::Upload*> MemoryObjectStore::FindUpload(
     const MultipartUpload& upload) {
   const auto it = uploads_.find(upload.upload_id);
@@ -168,6 +184,9 @@ PutResult MemoryObjectStore::Store(const std::string& key, std::string bytes,
                                   ? "binary/octet-stream"
                                   : std::move(attributes.content_type);
   object->info.storage_class = "STANDARD";
+  object->info.headers = std::move(attributes.headers);
+  object->info.tag_count = static_cast<int>(attributes.tags.size());
+  object->tags = std::move(attributes.tags);
   object->bytes = std::move(bytes);
   PutResult out{object->info.etag, object->info.version_id};
   if (options_.versioned) versions_[{key, out.version_id}] = object;
@@ -194,13 +213,7 @@ Future<GetResult> MemoryObjectStore::Get(GetRequest request) {
     ObjectPtr object;
     {
       std::lock_guard lock(mu_);
-      if (request.version_id.empty()) {
-        object = FindObject(request.key);
-      } else if (const auto it =
-                     versions_.find({request.key, request.version_id});
-                 it != versions_.end()) {
-        object = it->second;
-      }
+      object = FindVersion(request.key, request.version_id);
     }
     if (object == nullptr) return NoSuchKey(request.key);
     if (!request.if_match.empty() && object->info.etag != request.if_match) {
@@ -222,7 +235,8 @@ Future<PutResult> MemoryObjectStore::Put(PutRequest request) {
   const auto run = [&]() -> Result<PutResult> {
     CKPTFS_RETURN_IF_ERROR(Enter(request.options));
     CKPTFS_RETURN_IF_ERROR(CheckKey(request.key));
-    CKPTFS_RETURN_IF_ERROR(CheckAttributes(request.key, request.attributes));
+    CKPTFS_RETURN_IF_ERROR(CheckAttributes(request.key, request.attributes,
+                                           options_.capabilities));
     if (!request.condition.empty() && !options_.capabilities.conditional_put) {
       return Fail(ErrorCode::kUnsupported, "conditional Put");
     }
@@ -243,7 +257,8 @@ Future<MultipartUpload> MemoryObjectStore::CreateMultipart(
   const auto run = [&]() -> Result<MultipartUpload> {
     CKPTFS_RETURN_IF_ERROR(Enter(request.options));
     CKPTFS_RETURN_IF_ERROR(CheckKey(request.key));
-    CKPTFS_RETURN_IF_ERROR(CheckAttributes(request.key, request.attributes));
+    CKPTFS_RETURN_IF_ERROR(CheckAttributes(request.key, request.attributes,
+                                           options_.capabilities));
     std::lock_guard lock(mu_);
     MultipartUpload out{request.key, Numbered("upload-", ++generation_)};
     uploads_[out.upload_id] =
@@ -440,11 +455,12 @@ Future<PutResult> MemoryObjectStore::Copy(CopyRequest request) {
     CKPTFS_RETURN_IF_ERROR(CheckKey(request.source_key));
     CKPTFS_RETURN_IF_ERROR(CheckKey(request.key));
     if (request.replace_attributes) {
-      CKPTFS_RETURN_IF_ERROR(
-          CheckAttributes(request.key, *request.replace_attributes));
-    }
-    if (!request.condition.empty() && !options_.capabilities.conditional_put) {
-      return Fail(ErrorCode::kUnsupported, "conditional Copy");
+      CKPTFS_RETURN_IF_ERROR(CheckAttributes(
+          request.key, *request.replace_attributes, options_.capabilities));
+      if (!request.replace_attributes->tags.empty()) {
+        return Fail(ErrorCode::kInvalidArgument,
+                    "a copy takes the tags of its source");
+      }
     }
     std::lock_guard lock(mu_);
     const ObjectPtr source = FindObject(request.source_key);
@@ -462,11 +478,10 @@ Future<PutResult> MemoryObjectStore::Copy(CopyRequest request) {
                     request.key, "a copy onto itself must change something");
     }
     CKPTFS_RETURN_IF_ERROR(CheckCondition(request.key, request.condition));
-    ObjectAttributes attributes =
-        request.replace_attributes
-            ? *std::move(request.replace_attributes)
-            : ObjectAttributes{source->info.metadata,
-                               source->info.content_type};
+    ObjectAttributes attributes = request.replace_attributes
+                                      ? *std::move(request.replace_attributes)
+                                      : source->info.attributes();
+    attributes.tags = source->tags;
     return Store(request.key, source->bytes, std::move(attributes));
   };
   return run();
@@ -477,6 +492,11 @@ Future<void> MemoryObjectStore::Delete(DeleteRequest request) {
     CKPTFS_RETURN_IF_ERROR(Enter(request.options));
     CKPTFS_RETURN_IF_ERROR(CheckKey(request.key));
     std::lock_guard lock(mu_);
+    const ObjectPtr current = FindObject(request.key);
+    if (current != nullptr && !request.if_match.empty() &&
+        current->info.etag != request.if_match) {
+      return ConditionFailed(request.key, "it was replaced");
+    }
     objects_.erase(request.key);
     return {};
   };
@@ -498,6 +518,21 @@ Future<DeleteManyResult> MemoryObjectStore::DeleteMany(
       objects_.erase(key);
     }
     return out;
+  };
+  return run();
+}
+
+Future<ObjectTags> MemoryObjectStore::GetTags(GetTagsRequest request) {
+  const auto run = [&]() -> Result<ObjectTags> {
+    CKPTFS_RETURN_IF_ERROR(Enter(request.options));
+    CKPTFS_RETURN_IF_ERROR(CheckKey(request.key));
+    if (!options_.capabilities.tagging) {
+      return Fail(ErrorCode::kUnsupported, "GetTags");
+    }
+    std::lock_guard lock(mu_);
+    const ObjectPtr object = FindVersion(request.key, request.version_id);
+    if (object == nullptr) return NoSuchKey(request.key);
+    return object->tags;
   };
   return run();
 }

@@ -29,8 +29,9 @@ struct MemoryObjectStoreOptions {
   int max_page = 1000;
   // Every write makes a version id, and Get serves old versions by it.
   bool versioned = false;
-  // What capabilities() answers. A condition where it says "unsupported" is
-  // kUnsupported, as the interface demands.
+  // What capabilities() answers. Conditions and tags where it says
+  // "unsupported" are kUnsupported, as the interface demands; those on Copy and
+  // Delete hold in any case, in one step.
   StoreCapabilities capabilities;
   // For last_modified; nullptr: the machine's. Must outlive the store.
   const Clock* clock = nullptr;
@@ -60,6 +61,7 @@ class MemoryObjectStore final : public ObjectStore {
   Future<PutResult> Copy(CopyRequest request) override;
   Future<void> Delete(DeleteRequest request) override;
   Future<DeleteManyResult> DeleteMany(DeleteManyRequest request) override;
+  Future<ObjectTags> GetTags(GetTagsRequest request) override;
   Future<ListResult> List(ListRequest request) override;
   StoreCapabilities capabilities() const override;
 
@@ -80,6 +82,7 @@ class MemoryObjectStore final : public ObjectStore {
   struct Object {
     std::string bytes;
     ObjectInfo info;
+    ObjectTags tags;
   };
   using ObjectPtr = std::shared_ptr<const Object>;
   struct Part {
@@ -105,6 +108,9 @@ class MemoryObjectStore final : public ObjectStore {
                               const WriteCondition& condition) const;
   PutResult Store(const std::string& key, std::string bytes,
                   ObjectAttributes attributes);
+  // The object of that version, or the current one.
+  ObjectPtr FindVersion(const std::string& key,
+                        const std::string& version_id) const;
 
   const MemoryObjectStoreOptions options_;
 

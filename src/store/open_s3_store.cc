@@ -58,7 +58,7 @@ Result<std::string> S3EndpointUrl(const S3StoreOptions& options) {
   if (!custom.empty()) return custom;
   CKPTFS_ASSIGN_OR_RETURN(const FoundCredentials found,
                           FindCredentials(options));
-  return "https://s3." + RegionOf(options, found) + ".amazonaws.com";
+  return "https://" + Endpoint::AwsHost(RegionOf(options, found));
 }
 
 Result<std::unique_ptr<ObjectStore>> OpenS3Store(

@@ -63,7 +63,11 @@ S3ObjectStore::S3ObjectStore(Parts parts, Endpoint endpoint, std::string region,
     : parts_(std::move(parts)),
       client_(*parts_.transport, *parts_.clock, *parts_.executor,
               *parts_.credentials, std::move(endpoint), std::move(region),
-              std::move(options)) {}
+              std::move(options)) {
+  if (client_.endpoint().is_aws()) {
+    conditional_delete_ = conditional_copy_ = Support::kYes;
+  }
+}
 
 S3ObjectStore::~S3ObjectStore() {
   stop_.request_stop();
@@ -97,18 +101,6 @@ Future<T> S3ObjectStore::Start(
                 Result<T> result) mutable { promise.Set(std::move(result)); }));
   });
   return future;
-}
-
-template <typename T>
-Result<T> S3ObjectStore::Checked(Result<T> parsed, const std::string& operation,
-                                 const std::string& key,
-                                 const HttpResponse& response) const {
-  if (parsed.has_value()) return parsed;
-  S3Request request;
-  request.operation = operation;
-  request.key = key;
-  return Fail(MalformedReply(request, response, client_.endpoint(),
-                             parsed.error().message()));
 }
 
 Future<ObjectInfo> S3ObjectStore::Head(HeadRequest request) {
@@ -154,6 +146,9 @@ Future<void> S3ObjectStore::Delete(DeleteRequest request) {
 }
 Future<DeleteManyResult> S3ObjectStore::DeleteMany(DeleteManyRequest request) {
   return Start(&S3ObjectStore::RunDeleteMany, std::move(request), kPatience);
+}
+Future<ObjectTags> S3ObjectStore::GetTags(GetTagsRequest request) {
+  return Start(&S3ObjectStore::RunGetTags, std::move(request), kPatience);
 }
 Future<ListResult> S3ObjectStore::List(ListRequest request) {
   return Start(&S3ObjectStore::RunList, std::move(request), kPatience);
@@ -217,58 +212,9 @@ Task<Result<GetResult>> S3ObjectStore::RunGet(GetRequest request,
   co_return result;
 }
 
-Task<Result<PutResult>> S3ObjectStore::RunPut(PutRequest request,
-                                              CallContext context) {
-  const std::string nonce = NonceOf(request.attributes.metadata);
-  const std::uint64_t size = request.payload.size();
-  Result<S3Request> put = BuildPut(request);
-  CKPTFS_CO_RETURN_IF_ERROR(put);
-  const ETag if_match = request.condition.if_match;
-  std::optional<S3Request> unquoted;  // to be tried when the first one fails
-  if (!if_match.empty()) {
-    S3Request bare = *put;
-    bare.headers.Set("If-Match", std::string(Unquoted(if_match.value)));
-    if (bare_if_match_) {
-      put = std::move(bare);
-    } else {
-      unquoted = std::move(bare);
-    }
-  }
-  Task<S3Outcome> execution = client_.Execute(*std::move(put), context);
-  S3Outcome outcome = co_await std::move(execution);
-  if (unquoted.has_value() && outcome.failure.has_value() &&
-      outcome.failure->error.http_status() == 412) {
-    // radosgw compares If-Match of PutObject, quotes and all, with an ETag
-    // that it keeps without quotes. The repetition is as conditional.
-    Task<Result<ObjectInfo>> look =
-        HeadPinned(request.key, if_match, std::string(), context);
-    Result<ObjectInfo> head = co_await std::move(look);
-    if (head.has_value()) {
-      Task<S3Outcome> again = client_.Execute(*std::move(unquoted), context);
-      S3Outcome second = co_await std::move(again);
-      if (!second.failure.has_value()) bare_if_match_ = true;
-      if (outcome.maybe_executed && !second.maybe_executed) {
-        second.maybe_executed = true;
-        second.open_since = outcome.open_since;
-      }
-      outcome = std::move(second);
-    }
-  }
-  unquoted.reset();  // it holds the caller's memory
-  if (!outcome.failure.has_value()) co_return ParsePut(outcome.response);
-  WriteMark mark;
-  mark.key = request.key;
-  mark.nonce = nonce;
-  mark.size = size;
-  mark.condition = request.condition;
-  Task<Result<PutResult>> settling =
-      Settle(std::move(mark), std::move(outcome), context);
-  Result<PutResult> settled = co_await std::move(settling);
-  co_return settled;
-}
-
 Task<Result<MultipartUpload>> S3ObjectStore::RunCreate(
     CreateMultipartRequest request, CallContext context) {
+  CKPTFS_CO_RETURN_IF_ERROR(CheckTags(request.key, request.attributes));
   Result<S3Request> create = BuildCreateMultipart(request);
   CKPTFS_CO_RETURN_IF_ERROR(create);
   Task<S3Outcome> execution = client_.Execute(*std::move(create), context);
@@ -401,48 +347,6 @@ Task<Result<ListUploadsResult>> S3ObjectStore::RunListUploads(
                 "", outcome.response);
     if (!page.has_value() || !unclear || !encoded) co_return page;
   }
-}
-
-Task<Result<PutResult>> S3ObjectStore::RunCopy(CopyRequest request,
-                                               CallContext context) {
-  Result<S3Request> copy = BuildCopy(request, client_.endpoint().bucket());
-  CKPTFS_CO_RETURN_IF_ERROR(copy);
-  const std::string nonce = request.nonce;
-  Task<S3Outcome> execution = client_.Execute(*std::move(copy), context);
-  S3Outcome outcome = co_await std::move(execution);
-  if (!outcome.failure.has_value()) {
-    Result<PutResult> done = Checked(ParseCopy(outcome.response), "copy to",
-                                     request.key, outcome.response);
-    if (done.has_value() && done->etag.empty()) {
-      Task<Result<PutResult>> looking =
-          LookForETag(request.key, nonce, std::nullopt, context);
-      done = co_await std::move(looking);
-    }
-    // radosgw ignores the condition on the source. The ETag of most copies is
-    // that of the source; not that of what was uploaded in parts.
-    if (done.has_value() && request.source_key != request.key &&
-        !SameETag(done->etag.value, request.source_if_match.value)) {
-      Task<Result<void>> check =
-          CheckStill(request.source_key, request.source_if_match, context);
-      Result<void> still = co_await std::move(check);
-      if (!still.has_value() &&
-          still.error().code() != ErrorCode::kPreconditionFailed) {
-        // The copy is made; of which version is what cannot be told.
-        co_return Fail(Unknown(still.error(), "the copy was made"));
-      }
-      CKPTFS_CO_RETURN_IF_ERROR(still);
-    }
-    co_return done;
-  }
-  WriteMark mark;
-  mark.key = request.key;
-  mark.nonce = nonce;
-  mark.attributes = request.replace_attributes;
-  mark.condition = request.condition;
-  Task<Result<PutResult>> settling =
-      Settle(std::move(mark), std::move(outcome), context);
-  Result<PutResult> settled = co_await std::move(settling);
-  co_return settled;
 }
 
 Task<Result<ListResult>> S3ObjectStore::RunList(ListRequest request,

@@ -14,6 +14,7 @@
 #include <optional>
 #include <stop_token>
 #include <string>
+#include <utility>
 
 #include "common/clock.h"
 #include "common/task.h"
@@ -21,6 +22,8 @@
 #include "s3/credentials/credentials_provider.h"
 #include "s3/endpoint.h"
 #include "s3/s3_client.h"
+#include "s3/s3_error.h"
+#include "s3/s3_request.h"
 
 namespace ckptfs {
 
@@ -58,8 +61,9 @@ class S3ObjectStore final : public ObjectStore {
   Future<PutResult> Copy(CopyRequest request) override;
   Future<void> Delete(DeleteRequest request) override;
   Future<DeleteManyResult> DeleteMany(DeleteManyRequest request) override;
+  Future<ObjectTags> GetTags(GetTagsRequest request) override;
   Future<ListResult> List(ListRequest request) override;
-  StoreCapabilities capabilities() const override { return {}; }
+  StoreCapabilities capabilities() const override;
 
  private:
   class Operation;
@@ -89,6 +93,8 @@ class S3ObjectStore final : public ObjectStore {
   Task<Result<void>> RunDelete(DeleteRequest request, CallContext context);
   Task<Result<DeleteManyResult>> RunDeleteMany(DeleteManyRequest request,
                                                CallContext context);
+  Task<Result<ObjectTags>> RunGetTags(GetTagsRequest request,
+                                      CallContext context);
   Task<Result<ListResult>> RunList(ListRequest request, CallContext context);
 
   static std::string NonceOf(const UserMetadata& metadata);
@@ -112,9 +118,9 @@ class S3ObjectStore final : public ObjectStore {
   // will not be.
   Task<Result<PutResult>> Settle(WriteMark mark, S3Outcome outcome,
                                  CallContext context);
-  // The same for a delete.
-  Task<Result<void>> SettleDelete(std::string key, S3Outcome outcome,
-                                  CallContext context);
+  // The same for a DELETE that failed, `if_match` wanted or none.
+  Task<Result<void>> SettleDelete(std::string key, ETag if_match,
+                                  S3Outcome outcome, CallContext context);
   // What the object that is there (null: none) says; nullopt: nothing yet.
   using Reading =
       std::function<std::optional<Result<PutResult>>(const ObjectInfo* there)>;
@@ -131,6 +137,15 @@ class S3ObjectStore final : public ObjectStore {
   Task<Result<PutResult>> LookForETag(std::string key, std::string nonce,
                                       std::optional<std::uint64_t> size,
                                       CallContext context);
+  // A request that may carry `if_match`, in the form that the endpoint takes.
+  Task<S3Outcome> ExecuteIfMatch(S3Request request, ETag if_match,
+                                 CallContext context);
+  // kPreconditionFailed if `condition` does not hold at this moment.
+  Task<Result<void>> CheckDestination(std::string key, WriteCondition condition,
+                                      CallContext context);
+  // kUnsupported for tags where the endpoint is known to have none.
+  Result<void> CheckTags(const std::string& key,
+                         const ObjectAttributes& attributes) const;
   // Fails if `key` exists and is not `wanted`.
   Task<Result<void>> CheckStill(std::string key, ETag wanted,
                                 CallContext context);
@@ -154,7 +169,15 @@ class S3ObjectStore final : public ObjectStore {
   std::stop_source stop_;
   // The endpoint has answered DeleteObjects with "not implemented".
   std::atomic<bool> deletes_singly_{false};
-  // The endpoint takes If-Match on PutObject without quotes only.
+  // What the endpoint makes of conditions on DeleteObject and on what
+  // CopyObject replaces. AWS knows them; elsewhere the first DELETE finds out,
+  // while of copies only a refusal does: success does not tell who looked.
+  enum class Support { kUnknown, kYes, kNo };
+  std::atomic<Support> conditional_delete_{Support::kUnknown};
+  std::atomic<Support> conditional_copy_{Support::kUnknown};
+  // The endpoint has answered GetObjectTagging with "not implemented".
+  std::atomic<bool> without_tags_{false};
+  // The endpoint takes If-Match without quotes only.
   std::atomic<bool> bare_if_match_{false};
   std::atomic<SourceDecoding> source_decoding_{SourceDecoding::kUnknown};
 
@@ -162,5 +185,17 @@ class S3ObjectStore final : public ObjectStore {
   std::condition_variable idle_;
   std::size_t running_ = 0;  // guarded by mu_
 };
+
+template <typename T>
+Result<T> S3ObjectStore::Checked(Result<T> parsed, const std::string& operation,
+                                 const std::string& key,
+                                 const HttpResponse& response) const {
+  if (parsed.has_value()) return parsed;
+  S3Request request;
+  request.operation = operation;
+  request.key = key;
+  return Fail(MalformedReply(request, response, client_.endpoint(),
+                             parsed.error().message()));
+}
 
 }  // namespace ckptfs

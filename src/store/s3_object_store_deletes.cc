@@ -1,4 +1,4 @@
-// S3ObjectStore: deletes, of one object and of many.
+// S3ObjectStore: deletes of many objects.
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -16,25 +16,6 @@ namespace {
 constexpr std::size_t kSingleDeletesAtOnce = 16;
 
 }  // namespace
-
-Task<Result<void>> S3ObjectStore::RunDelete(DeleteRequest request,
-                                            CallContext context) {
-  Result<S3Request> del = BuildDelete(request.key);
-  CKPTFS_CO_RETURN_IF_ERROR(del);
-  Task<S3Outcome> execution = client_.Execute(*std::move(del), context);
-  S3Outcome outcome = co_await std::move(execution);
-  if (!outcome.failure.has_value()) co_return Result<void>();
-  const Error& error = outcome.failure->error;
-  // AWS answers 204 for an absent key, some stores 404.
-  if (error.code() == ErrorCode::kNotFound &&
-      error.s3_code() != "NoSuchBucket") {
-    co_return Result<void>();
-  }
-  Task<Result<void>> settling =
-      SettleDelete(request.key, std::move(outcome), context);
-  Result<void> settled = co_await std::move(settling);
-  co_return settled;
-}
 
 Task<Result<void>> S3ObjectStore::DeleteSingly(std::vector<std::string> keys,
                                                DeleteManyResult* result,

@@ -6,6 +6,7 @@
 
 #include "s3/interruptible_sleep.h"
 #include "s3/range_download.h"
+#include "s3/tagging_calls.h"
 #include "s3/uri.h"
 #include "store/s3_object_store.h"
 
@@ -144,20 +145,41 @@ Task<Result<PutResult>> S3ObjectStore::Settle(WriteMark mark, S3Outcome outcome,
   co_return settled;
 }
 
-Task<Result<void>> S3ObjectStore::SettleDelete(std::string key,
+Task<Result<void>> S3ObjectStore::SettleDelete(std::string key, ETag if_match,
                                                S3Outcome outcome,
                                                CallContext context) {
-  if (!outcome.maybe_executed) co_return Fail(outcome.failure->error);
+  const Error error = outcome.failure->error;
+  // AWS answers 204 for an absent key, with If-Match 404; some stores 404 in
+  // any case.
+  if (error.code() == ErrorCode::kNotFound &&
+      error.s3_code() != "NoSuchBucket") {
+    co_return Result<void>();
+  }
+  // A failed condition may be the echo of an earlier attempt's success, where
+  // absent keys are answered with 412.
+  const bool condition = error.code() == ErrorCode::kPreconditionFailed;
+  if (!outcome.maybe_executed && !condition) co_return Fail(error);
+  const bool open = outcome.maybe_executed;
+  const Error replaced = Replaced(key, if_match);
   Reading reading =
-      [](const ObjectInfo* there) -> std::optional<Result<PutResult>> {
+      [if_match, replaced, error,
+       open](const ObjectInfo* there) -> std::optional<Result<PutResult>> {
     if (there == nullptr) return PutResult{};
+    if (!if_match.empty() && !SameETag(there->etag.value, if_match.value)) {
+      return Fail(replaced);
+    }
+    if (!open) return Fail(error);
     return std::nullopt;
   };
   Task<Result<PutResult>> looking = LookUntilKnown(
       std::move(key), std::move(reading), std::move(outcome), context);
   Result<PutResult> settled = co_await std::move(looking);
-  CKPTFS_CO_RETURN_IF_ERROR(settled);
-  co_return Result<void>();
+  if (settled.has_value()) co_return Result<void>();
+  // Whatever became of it, the key is not `if_match` any more.
+  if (condition && settled.error().code() == ErrorCode::kOutcomeUnknown) {
+    co_return Fail(error);
+  }
+  co_return Fail(settled.error());
 }
 
 Task<Result<PutResult>> S3ObjectStore::LookForETag(
@@ -183,6 +205,33 @@ Task<Result<PutResult>> S3ObjectStore::LookForETag(
     co_return Fail(Error(ErrorCode::kDataLoss, std::move(detail)));
   }
   co_return PutResult{head->etag, head->version_id};
+}
+
+Result<void> S3ObjectStore::CheckTags(
+    const std::string& key, const ObjectAttributes& attributes) const {
+  if (attributes.tags.empty() || !without_tags_) return {};
+  Error::Detail detail;
+  detail.message = client_.endpoint().Uri(key) + ": " +
+                   client_.endpoint().origin() + " has no tags";
+  detail.key = key;
+  return Fail(Error(ErrorCode::kUnsupported, std::move(detail)));
+}
+
+Task<Result<ObjectTags>> S3ObjectStore::RunGetTags(GetTagsRequest request,
+                                                   CallContext context) {
+  Result<S3Request> get = BuildGetTags(request);
+  CKPTFS_CO_RETURN_IF_ERROR(get);
+  Task<S3Outcome> execution = client_.Execute(*std::move(get), context);
+  S3Outcome outcome = co_await std::move(execution);
+  if (outcome.failure.has_value()) {
+    const Error& error = outcome.failure->error;
+    // Of objects without tags, on some stores.
+    if (error.s3_code() == "NoSuchTagSet") co_return ObjectTags();
+    if (error.code() == ErrorCode::kUnsupported) without_tags_ = true;
+    co_return Fail(error);
+  }
+  co_return Checked(ParseTags(outcome.response), "get tags of", request.key,
+                    outcome.response);
 }
 
 Task<Result<void>> S3ObjectStore::CheckStill(std::string key, ETag wanted,

@@ -3,9 +3,9 @@
 #include <chrono>
 #include <utility>
 
+#include "transfer/may_have_happened.h"
 #include "transfer/object_writer.h"
 #include "transfer/part_plan.h"
-#include "transfer/written_object.h"
 
 namespace ckptfs {
 namespace {
@@ -53,8 +53,33 @@ Task<Result<ObjectInfo>> CopyWhole(ObjectStore& store, ObjectInfo source,
   co_return info;
 }
 
-// An upload does not take over the attributes of what its parts are copied
-// from: they are sent again.
+// What the source carries besides its bytes, for an upload: that takes nothing
+// over from what its parts are copied from. Tags and metadata may have changed
+// since `source` was read, without a new ETag.
+Task<Result<ObjectAttributes>> AttributesOf(ObjectStore& store,
+                                            ObjectInfo source) {
+  HeadRequest look;
+  look.key = source.key;
+  Result<ObjectInfo> now = co_await store.Head(std::move(look));
+  if (!now) co_return Fail(now.error().WithContext("copy of " + source.key));
+  if (now->etag != source.etag) {
+    co_return Fail(Error(ErrorCode::kPreconditionFailed,
+                         "copy of " + source.key + ": it was replaced"));
+  }
+  ObjectAttributes attributes = now->attributes();
+  if (now->tag_count == 0) co_return attributes;
+  GetTagsRequest get;
+  get.key = source.key;
+  Result<ObjectTags> tags = co_await store.GetTags(std::move(get));
+  if (!tags) {
+    co_return Fail(tags.error().WithContext(
+        source.key +
+        " has tags, which a copy in parts must read to keep them"));
+  }
+  attributes.tags = *std::move(tags);
+  co_return attributes;
+}
+
 Task<Result<ObjectInfo>> CopyByParts(ObjectStore& store, Executor& executor,
                                      ObjectInfo source, std::string key,
                                      WriteCondition condition,
@@ -62,13 +87,12 @@ Task<Result<ObjectInfo>> CopyByParts(ObjectStore& store, Executor& executor,
   const Result<PartPlan> plan =
       PartPlan::ForSize(source.size, options.part_bytes);
   CKPTFS_CO_RETURN_IF_ERROR(plan);
-  ObjectAttributes attributes;
-  attributes.metadata = source.metadata;
-  attributes.content_type = source.content_type;
+  Result<ObjectAttributes> attributes = co_await AttributesOf(store, source);
+  CKPTFS_CO_RETURN_IF_ERROR(attributes);
   ObjectWriterOptions writer_options;
   writer_options.max_parts_in_flight = options.max_parts_in_flight;
   ObjectWriter writer(store, executor, writer_options);
-  writer.Begin(std::move(key), std::move(attributes));
+  writer.Begin(std::move(key), *std::move(attributes));
   std::uint64_t offset = 0;
   for (int part = 1; offset < source.size; ++part) {
     const std::uint64_t length =

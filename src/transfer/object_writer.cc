@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "transfer/abort_upload.h"
+#include "transfer/may_have_happened.h"
 #include "transfer/nonce.h"
 #include "transfer/written_object.h"
 
@@ -80,7 +81,8 @@ struct ObjectWriter::State {
   static Task<void> WaitIdle(Ptr state);
   static Task<void> Cleanup(Ptr state);
   static Task<Result<void>> AwaitCleanup(Ptr state);
-  static Task<Result<ObjectInfo>> Complete(Ptr state, WriteCondition condition);
+  static Task<Result<ObjectInfo>> Complete(Ptr state, WriteCondition condition,
+                                           int last_part);
   static Task<Result<ObjectInfo>> PutWhole(Ptr state, Payload payload,
                                            WriteCondition condition);
   static Task<Result<void>> Abort(Ptr state);
@@ -280,11 +282,14 @@ ObjectInfo ObjectWriter::State::Published(std::uint64_t size,
   info.version_id = std::move(result.version_id);
   info.metadata = attributes.metadata;
   info.content_type = attributes.content_type;
+  info.headers = attributes.headers;
+  info.tag_count = static_cast<int>(attributes.tags.size());
   return info;
 }
 
-Task<Result<ObjectInfo>> ObjectWriter::State::Complete(
-    Ptr state, WriteCondition condition) {
+Task<Result<ObjectInfo>> ObjectWriter::State::Complete(Ptr state,
+                                                       WriteCondition condition,
+                                                       int last_part) {
   if (state->phase == Phase::kOpen) {
     if (state->create == Create::kNone) {
       co_return Fail(ErrorCode::kInvalidArgument,
@@ -302,6 +307,7 @@ Task<Result<ObjectInfo>> ObjectWriter::State::Complete(
     CompleteMultipartRequest request;
     request.upload = *state->upload;
     for (const auto& [number, part] : state->parts) {
+      if (number > last_part) break;
       request.parts.push_back(part);
       size += part.size;
     }
@@ -455,8 +461,9 @@ int ObjectWriter::parts_pending() const {
   return static_cast<int>(state_->queue.size() + state_->in_flight.size());
 }
 
-Task<Result<ObjectInfo>> ObjectWriter::Complete(WriteCondition condition) {
-  return State::Complete(state_, std::move(condition));
+Task<Result<ObjectInfo>> ObjectWriter::Complete(WriteCondition condition,
+                                                int last_part) {
+  return State::Complete(state_, std::move(condition), last_part);
 }
 
 Task<Result<ObjectInfo>> ObjectWriter::PutWhole(std::string key,

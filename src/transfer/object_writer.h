@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "common/task.h"
+#include "transfer/part_plan.h"
 
 namespace ckptfs {
 
@@ -60,13 +61,15 @@ class ObjectWriter {
   // Parts queued or on the wire.
   int parts_pending() const;
 
-  // Waits for every part, then publishes them under bound_key() as one object.
+  // Waits for every part, then publishes them under bound_key() as one object;
+  // parts with numbers above `last_part` are left out of it.
   // On error the upload is aborted, and the old object is untouched, unless the
   // code is kOutcomeUnknown: then it may be the new one. A lost reply is
   // settled by the abort and a look at the object. Parts are not taken any
   // more. kPreconditionFailed: `condition` did not hold. REQUIRES: begun(), at
   // least one part. The result's last_modified is not known.
-  Task<Result<ObjectInfo>> Complete(WriteCondition condition);
+  Task<Result<ObjectInfo>> Complete(WriteCondition condition,
+                                    int last_part = kMaxParts);
 
   // Publishes a small object by one PUT; a nonce joins the metadata. Errors as
   // for Complete. REQUIRES: !begun().
@@ -92,11 +95,13 @@ struct CopyOptions {
   int max_parts_in_flight = 8;
 };
 
-// Copies an object inside the bucket, attributes included, in parallel parts
-// where it is large. The copy is of exactly the version that `source` tells
-// (key, size, ETag, metadata, content type, as Head gave them);
-// kPreconditionFailed: it is not that any more, or `condition` did not hold.
-// kNotFound: no such source. kOutcomeUnknown: as for ObjectWriter. The result's
+// Copies an object inside the bucket, with its metadata, system headers and
+// tags, in parallel parts where it is large. The copy is of exactly the version
+// that `source` tells, as Head gave it; kPreconditionFailed: it is not that any
+// more, or `condition` did not hold. kNotFound: no such source.
+// kPermissionDenied, kUnsupported: also tags that cannot be read, of a copy in
+// parts; those that Head does not tell of (ObjectInfo::tag_count) are lost by
+// it. kOutcomeUnknown: as for ObjectWriter. The result's
 // last_modified is not known.
 Task<Result<ObjectInfo>> CopyObject(ObjectStore& store, Executor& executor,
                                     ObjectInfo source, std::string key,

@@ -11,18 +11,6 @@ constexpr std::chrono::seconds kRequestDeadline{10};
 
 }  // namespace
 
-bool MayHaveHappened(const Error& error) {
-  switch (error.code()) {
-    case ErrorCode::kOutcomeUnknown:
-    case ErrorCode::kUnavailable:
-    case ErrorCode::kDeadlineExceeded:
-    case ErrorCode::kCancelled:
-    case ErrorCode::kDataLoss:
-    case ErrorCode::kInternal: return true;
-    default: return false;
-  }
-}
-
 Task<Result<std::optional<ObjectInfo>>> FindWritten(ObjectStore& store,
                                                     std::string key,
                                                     std::string nonce,

@@ -11,12 +11,6 @@
 
 namespace ckptfs {
 
-// True if a write that ended with this error may have had its effect all the
-// same. Of the store's writes and deletes that is kOutcomeUnknown alone; the
-// others are of calls whose outcome does not matter so much that the store
-// looks for it.
-bool MayHaveHappened(const Error& error);
-
 // The object `key` as it is if it carries that nonce and size; nullopt: it does
 // not, or there is none. An error: S3 could not be asked. Takes seconds at
 // most, and is not cancellable.

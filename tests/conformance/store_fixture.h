@@ -36,6 +36,9 @@ struct StoreTraits {
   bool complete_tells_etag = true;   // the one that HEAD tells
   bool complete_after_abort = true;  // answers NoSuchUpload
   bool copy_replaces_metadata = true;
+  bool conditional_delete = true;  // in one step; else the store looks first
+  bool system_headers = true;      // all five are told again
+  bool tagging = true;
 };
 
 struct StoreUnderTest {

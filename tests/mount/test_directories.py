@@ -110,21 +110,36 @@ def test_rename(mount):
         assert not (mount.path / gone).exists()
 
 
-def test_rename_keeps_attributes(mount):
-    """The copy carries mode, time and foreign metadata. [S-35] [S-31]"""
+def test_rename_and_chmod_keep_all_of_an_object(mount):
+    """The copies that they make carry mode, time, foreign metadata, the headers
+    that readers see, and tags. [S-35] [S-32] [S-31]"""
     mount.bucket.client.put_object(
         Bucket=mount.bucket.bucket, Key=mount.bucket.prefix + "a", Body=b"x",
         Metadata={"run": "42", "file-permissions": "0100640"},
-        ContentType="application/x-test")
+        ContentType="application/x-test", ContentEncoding="gzip",
+        CacheControl="max-age=60", ContentDisposition="attachment",
+        ContentLanguage="de", Expires="Thu, 01 Dec 2033 16:00:00 GMT",
+        Tagging="team=a&cost=b")
     os.utime(mount.path / "a", ns=(1, 1_600_000_000_000_000_007))
     os.rename(mount.path / "a", mount.path / "b")
+    os.chmod(mount.path / "b", 0o600)
     mount.remount()
     found = os.stat(mount.path / "b")
-    assert stat.S_IMODE(found.st_mode) == 0o640
+    assert stat.S_IMODE(found.st_mode) == 0o600
     assert found.st_mtime_ns == 1_600_000_000_000_000_007
     head = mount.bucket.head("b")
     assert head["Metadata"]["run"] == "42"
+    assert head["Metadata"]["file-permissions"] == "0100600"
     assert head["ContentType"] == "application/x-test"
+    assert head["ContentEncoding"] == "gzip"
+    assert head["CacheControl"] == "max-age=60"
+    assert head["ContentDisposition"] == "attachment"
+    assert head["ContentLanguage"] == "de"
+    assert head["ExpiresString"] == "Thu, 01 Dec 2033 16:00:00 GMT"
+    tags = mount.bucket.client.get_object_tagging(
+        Bucket=mount.bucket.bucket, Key=mount.bucket.prefix + "b")["TagSet"]
+    assert {tag["Key"]: tag["Value"] for tag in tags} == {
+        "team": "a", "cost": "b"}
 
 
 def test_rename_flags(mount):

@@ -1,5 +1,6 @@
 """fsspec's own tests of file systems, on s3server; some on moto, too, which
-is slow."""
+is slow. Without those that copy by patterns, which CkptFileSystem takes for
+names (test_names.py)."""
 import os
 import uuid
 
@@ -8,6 +9,14 @@ from ckptfs.fsspec import CkptFileSystem
 from fsspec.tests.abstract import (AbstractCopyTests, AbstractFixtures,
                                    AbstractGetTests, AbstractOpenTests,
                                    AbstractPipeTests, AbstractPutTests)
+
+
+def without_patterns(tests):
+    """The class, without its tests of patterns."""
+    for name in dir(tests):
+        if "_glob_" in name or "_same_name_prefix" in name:
+            setattr(tests, name, None)
+    return tests
 
 
 class Fixtures(AbstractFixtures):
@@ -39,14 +48,17 @@ class Fixtures(AbstractFixtures):
         return False
 
 
+@without_patterns
 class TestCopy(AbstractCopyTests, Fixtures):
     pass
 
 
+@without_patterns
 class TestGet(AbstractGetTests, Fixtures):
     pass
 
 
+@without_patterns
 class TestPut(AbstractPutTests, Fixtures):
     pass
 
@@ -73,5 +85,6 @@ class TestPipeOnMoto(AbstractPipeTests, OnMoto):
     pass
 
 
+@without_patterns
 class TestCopyOnMoto(AbstractCopyTests, OnMoto):
     pass

@@ -17,6 +17,11 @@ void DescribeObject(const Object& object, Response* response) {
   for (const auto& [name, value] : object.metadata.headers) {
     response->Set(name, value);
   }
+  // S3 tells it to those who may read the tags.
+  if (!object.metadata.tags.empty()) {
+    response->Set("x-amz-tagging-count",
+                  std::to_string(object.metadata.tags.size()));
+  }
 }
 
 }  // namespace
@@ -169,6 +174,17 @@ Reply<Response> S3Operations::CopyObject(const Call& call) const {
     for (const auto& [name, value] : request.headers) {
       if (IsStoredOption(name)) metadata.headers[name] = value;
     }
+  }
+  const std::string tagging =
+      request.HeaderOr("x-amz-tagging-directive", "COPY");
+  if (tagging == "COPY") {
+    metadata.tags = (*source)->metadata.tags;
+  } else if (tagging == "REPLACE") {
+    auto own = TagsOf(request);
+    if (!own) return Refuse(own.error());
+    metadata.tags = std::move(*own);
+  } else {
+    return Refuse(400, "InvalidArgument", "Unknown tagging directive.");
   }
   // A copy is one part whatever its source was, so the ETag is made afresh.
   const auto put =

@@ -150,6 +150,22 @@ Reply<void> ObjectTable::Delete(const std::string& bucket,
   return {};
 }
 
+Reply<void> ObjectTable::SetTags(const std::string& bucket,
+                                 const std::string& key,
+                                 std::map<std::string, std::string> tags) {
+  ObjectPtr old;
+  std::lock_guard lock(mu_);
+  const auto it = buckets_.find(bucket);
+  if (it == buckets_.end()) return Refuse(NoSuchBucket());
+  const auto object = it->second.objects.find(key);
+  if (object == it->second.objects.end()) return Refuse(NoSuchKey());
+  Object tagged = *object->second;
+  tagged.metadata.tags = std::move(tags);
+  old = std::exchange(object->second,
+                      std::make_shared<const Object>(std::move(tagged)));
+  return {};
+}
+
 Reply<ListPage> ObjectTable::List(const std::string& bucket,
                                   const ListQuery& query) const {
   std::lock_guard lock(mu_);

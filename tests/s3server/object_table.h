@@ -23,6 +23,7 @@ namespace ckptfs::s3server {
 struct Metadata {
   // Content-Type, Cache-Control, ..., x-amz-meta-*: lower-case name -> value.
   std::map<std::string, std::string> headers = {};
+  std::map<std::string, std::string> tags = {};
 };
 
 // One version of an object; immutable.
@@ -97,6 +98,9 @@ class ObjectTable {
                        const Conditions& conditions, SystemTime now);
   Reply<void> Delete(const std::string& bucket, const std::string& key,
                      const Conditions& conditions);
+  // The version stays the one it is.
+  Reply<void> SetTags(const std::string& bucket, const std::string& key,
+                      std::map<std::string, std::string> tags);
   Reply<ListPage> List(const std::string& bucket, const ListQuery& query) const;
 
   Reply<std::string> CreateUpload(const std::string& bucket,

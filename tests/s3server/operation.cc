@@ -7,7 +7,7 @@ namespace {
 
 // Sub-resources of S3 that are not served: answering them like the plain object
 // would be worse than refusing.
-constexpr std::array<std::string_view, 31> kUnserved = {"accelerate",
+constexpr std::array<std::string_view, 30> kUnserved = {"accelerate",
                                                         "acl",
                                                         "analytics",
                                                         "append",
@@ -33,7 +33,6 @@ constexpr std::array<std::string_view, 31> kUnserved = {"accelerate",
                                                         "retention",
                                                         "select",
                                                         "session",
-                                                        "tagging",
                                                         "torrent",
                                                         "versioning",
                                                         "versions",
@@ -55,6 +54,7 @@ std::string BucketOfHost(
 
 OperationKind KindOfBucket(const Request& request) {
   using enum OperationKind;
+  if (request.Query("tagging")) return kUnknown;
   const std::string& method = request.method;
   if (method == "HEAD") return kHeadBucket;
   if (method == "PUT") return kCreateBucket;
@@ -70,6 +70,11 @@ OperationKind KindOfBucket(const Request& request) {
 OperationKind KindOfObject(const Request& request) {
   using enum OperationKind;
   const std::string& method = request.method;
+  if (request.Query("tagging")) {
+    if (method == "GET") return kGetObjectTagging;
+    if (method == "PUT") return kPutObjectTagging;
+    return method == "DELETE" ? kDeleteObjectTagging : kUnknown;
+  }
   const bool upload = request.Query("uploadId") != nullptr;
   if (method == "HEAD") return kHeadObject;
   if (method == "GET") return upload ? kListParts : kGetObject;
@@ -102,6 +107,9 @@ std::string_view NameOf(OperationKind kind) {
       "PutObject",
       "CopyObject",
       "DeleteObject",
+      "GetObjectTagging",
+      "PutObjectTagging",
+      "DeleteObjectTagging",
       "CreateMultipartUpload",
       "UploadPart",
       "UploadPartCopy",
@@ -155,7 +163,7 @@ Reply<Operation> Identify(
         name.starts_with("x-amz-server-side-encryption") &&
         !IsStoredOption(name);
     if (customer_key || name.starts_with("x-amz-object-lock") ||
-        name == "x-amz-tagging" || name == "x-amz-write-offset-bytes") {
+        name == "x-amz-write-offset-bytes") {
       return Refuse(501, "NotImplemented",
                     "A header you provided (" + name +
                         ") implies functionality that is not implemented");

@@ -60,6 +60,9 @@ Reply<Metadata> MetadataOf(const Request& request) {
       if (value.empty()) metadata.headers.erase(coding);
     }
   }
+  auto tags = TagsOf(request);
+  if (!tags) return Refuse(tags.error());
+  metadata.tags = std::move(*tags);
   return metadata;
 }
 
@@ -96,6 +99,9 @@ Reply<Response> S3Operations::Execute(const Call& call) const {
     case OperationKind::kPutObject: return PutObject(call);
     case OperationKind::kCopyObject: return CopyObject(call);
     case OperationKind::kDeleteObject: return DeleteObject(call);
+    case OperationKind::kGetObjectTagging: return GetObjectTagging(call);
+    case OperationKind::kPutObjectTagging: return PutObjectTagging(call);
+    case OperationKind::kDeleteObjectTagging: return DeleteObjectTagging(call);
     case OperationKind::kCreateMultipartUpload:
       return CreateMultipartUpload(call);
     case OperationKind::kUploadPart: return UploadPart(call);

@@ -37,6 +37,10 @@ class S3Operations {
   Reply<Response> CopyObject(const Call& call) const;
   Reply<Response> DeleteObject(const Call& call) const;
   Reply<ObjectPtr> CopySource(const Call& call) const;
+  // tagging_operations.cc
+  Reply<Response> GetObjectTagging(const Call& call) const;
+  Reply<Response> PutObjectTagging(const Call& call) const;
+  Reply<Response> DeleteObjectTagging(const Call& call) const;
   // bucket_operations.cc
   Reply<Response> ListBuckets() const;
   Reply<Response> HeadBucket(const Call& call) const;
@@ -61,8 +65,11 @@ class S3Operations {
 // What the three files share.
 Response XmlResponse(std::string document);
 Conditions ConditionsOf(const Request& request);
-// The metadata headers of the request; MetadataTooLarge.
+// The metadata headers and the tags of the request; MetadataTooLarge,
+// InvalidTag.
 Reply<Metadata> MetadataOf(const Request& request);
+// The tags of x-amz-tagging, "name=value&..." in query encoding; InvalidTag.
+Reply<std::map<std::string, std::string>> TagsOf(const Request& request);
 // max-keys and its like: `fallback` if absent, at most 1000.
 Reply<std::size_t> LimitOf(const Request& request, std::string_view name);
 // url-encodes if the request asks for encoding-type=url.

@@ -286,6 +286,62 @@ def test_copy(s3):
     assert s3.get_object(Bucket="bucket", Key="parts")["Body"].read() == body
 
 
+def tags_of(s3, key):
+    reply = s3.get_object_tagging(Bucket="bucket", Key=key)
+    return {tag["Key"]: tag["Value"] for tag in reply["TagSet"]}
+
+
+def test_tags(s3):
+    s3.put_object(Bucket="bucket", Key="src", Body=b"x",
+                  Tagging="team=a+b%26c&empty=")
+    assert tags_of(s3, "src") == {"team": "a b&c", "empty": ""}
+    assert s3.get_object(Bucket="bucket", Key="src")["TagCount"] == 2
+    etag = s3.head_object(Bucket="bucket", Key="src")["ETag"]
+    source = {"Bucket": "bucket", "Key": "src"}
+    s3.copy_object(Bucket="bucket", Key="kept", CopySource=source,
+                   MetadataDirective="REPLACE", Metadata={"a": "b"})
+    assert tags_of(s3, "kept") == {"team": "a b&c", "empty": ""}
+    s3.copy_object(Bucket="bucket", Key="other", CopySource=source,
+                   TaggingDirective="REPLACE", Tagging="n=1")
+    assert tags_of(s3, "other") == {"n": "1"}
+
+    s3.put_object_tagging(Bucket="bucket", Key="src", Tagging={
+        "TagSet": [{"Key": "k", "Value": "v"}]})
+    assert tags_of(s3, "src") == {"k": "v"}
+    assert s3.head_object(Bucket="bucket", Key="src")["ETag"] == etag
+    s3.delete_object_tagging(Bucket="bucket", Key="src")
+    assert tags_of(s3, "src") == {}
+    upload = s3.create_multipart_upload(Bucket="bucket", Key="parts",
+                                        Tagging="n=2")["UploadId"]
+    part = s3.upload_part(Bucket="bucket", Key="parts", UploadId=upload,
+                          PartNumber=1, Body=b"x")
+    s3.complete_multipart_upload(
+        Bucket="bucket", Key="parts", UploadId=upload, MultipartUpload={
+            "Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]})
+    assert tags_of(s3, "parts") == {"n": "2"}
+    with refused() as error:
+        s3.put_object(Bucket="bucket", Key="many", Body=b"x",
+                      Tagging="&".join(f"t{i}=" for i in range(11)))
+    assert status_of(error) == 400
+    with refused() as error:
+        s3.get_object_tagging(Bucket="bucket", Key="absent")
+    assert code_of(error) == "NoSuchKey"
+
+
+def test_conditional_delete(s3):
+    s3.put_object(Bucket="bucket", Key="k", Body=b"one")
+    old = s3.head_object(Bucket="bucket", Key="k")["ETag"]
+    s3.put_object(Bucket="bucket", Key="k", Body=b"two")
+    with refused() as error:
+        s3.delete_object(Bucket="bucket", Key="k", IfMatch=old)
+    assert (code_of(error), status_of(error)) == ("PreconditionFailed", 412)
+    now = s3.head_object(Bucket="bucket", Key="k")["ETag"]
+    s3.delete_object(Bucket="bucket", Key="k", IfMatch=now)
+    with refused() as error:
+        s3.delete_object(Bucket="bucket", Key="k", IfMatch=now)
+    assert (code_of(error), status_of(error)) == ("NoSuchKey", 404)
+
+
 def test_buckets(s3):
     for call in (s3.list_objects_v2, s3.list_multipart_uploads,
                  s3.get_bucket_location):

@@ -89,6 +89,9 @@ class SimStore final : public ObjectStore {
   Future<DeleteManyResult> DeleteMany(DeleteManyRequest r) override {
     return Hold("DeleteMany", "", std::move(r), &ObjectStore::DeleteMany);
   }
+  Future<ObjectTags> GetTags(GetTagsRequest r) override {
+    return Hold("GetTags", r.key, std::move(r), &ObjectStore::GetTags);
+  }
   Future<ListResult> List(ListRequest r) override {
     return Hold("List", r.prefix, std::move(r), &ObjectStore::List);
   }

@@ -38,11 +38,13 @@ class CkptfsMount:
     """`prefix` of `server`'s bucket, mounted at `path` while this lives."""
     remote = True
 
-    def __init__(self, server, prefix, *options, life_limit=LIFE_LIMIT_S):
+    def __init__(self, server, prefix, *options, life_limit=LIFE_LIMIT_S,
+                 wrapper=()):
         self.server = server
         self.prefix = prefix if not prefix or prefix.endswith("/") \
             else prefix + "/"
         self.options = options
+        self.wrapper = wrapper  # a program that runs the daemon
         self.bucket = server.prefix(self.prefix)
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ckptfs-mount-"))
         self.path = self.directory / "ckpt"
@@ -64,8 +66,8 @@ class CkptfsMount:
         endpoint = ["--endpoint-url", self.server.endpoint] \
             if self.server.endpoint else []
         self.process = programs.Process(
-            [programs.BIN_DIR / "ckptfs", "mount", "--foreground", *endpoint,
-             *self.options, uri, self.path],
+            [*self.wrapper, programs.BIN_DIR / "ckptfs", "mount",
+             "--foreground", *endpoint, *self.options, uri, self.path],
             self.directory / "log", env=clean_environment(self.server),
             death_signal="TERM")
         self._watchdog = threading.Timer(self.life_limit, self._abandon,

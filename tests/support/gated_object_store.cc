@@ -30,6 +30,7 @@ const char* StoreOperationName(StoreOperation operation) {
     case StoreOperation::kCopy: return "Copy";
     case StoreOperation::kDelete: return "Delete";
     case StoreOperation::kDeleteMany: return "DeleteMany";
+    case StoreOperation::kGetTags: return "GetTags";
     case StoreOperation::kList: return "List";
   }
   return "?";
@@ -346,6 +347,7 @@ Future<PutResult> GatedObjectStore::Copy(CopyRequest request) {
 
 Future<void> GatedObjectStore::Delete(DeleteRequest request) {
   StoreCall call = CallOn(StoreOperation::kDelete, request.key);
+  call.has_condition = !request.if_match.empty();
   return Enter(std::move(call), std::move(request), &ObjectStore::Delete);
 }
 
@@ -354,6 +356,11 @@ Future<DeleteManyResult> GatedObjectStore::DeleteMany(
   StoreCall call = CallOn(StoreOperation::kDeleteMany,
                           request.keys.empty() ? "" : request.keys.front());
   return Enter(std::move(call), std::move(request), &ObjectStore::DeleteMany);
+}
+
+Future<ObjectTags> GatedObjectStore::GetTags(GetTagsRequest request) {
+  StoreCall call = CallOn(StoreOperation::kGetTags, request.key);
+  return Enter(std::move(call), std::move(request), &ObjectStore::GetTags);
 }
 
 Future<ListResult> GatedObjectStore::List(ListRequest request) {

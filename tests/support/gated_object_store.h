@@ -53,6 +53,7 @@ enum class StoreOperation {
   kCopy,
   kDelete,
   kDeleteMany,
+  kGetTags,
   kList,
 };
 const char* StoreOperationName(StoreOperation operation);
@@ -163,6 +164,7 @@ class GatedObjectStore : public ObjectStore {
   Future<PutResult> Copy(CopyRequest request) override;
   Future<void> Delete(DeleteRequest request) override;
   Future<DeleteManyResult> DeleteMany(DeleteManyRequest request) override;
+  Future<ObjectTags> GetTags(GetTagsRequest request) override;
   Future<ListResult> List(ListRequest request) override;
   StoreCapabilities capabilities() const override;
 

@@ -128,7 +128,7 @@ class S3FileSystem(FileSystemBase):
         except (TypeError, ValueError):
             return False
         scheme, mark, rest = text.partition("://")
-        if not mark:
+        if not mark or "/" in scheme:
             return bool(text)
         if scheme == "s3":
             return bool(rest.partition("/")[0])

@@ -24,7 +24,8 @@ std::string_view NameOf(std::string_view path) {
 
 }  // namespace
 
-// The saves that are asked for and not done, and the thread that does them.
+// The saves and removals that are asked for and not done, and the thread that
+// does them, in order.
 class AsyncCheckpointIO::Queue {
  public:
   Queue(std::unique_ptr<CheckpointIO> inner, AsyncCheckpointOptions options)
@@ -45,17 +46,7 @@ class AsyncCheckpointIO::Queue {
   // Of all that nobody was told of: the code of the oldest, all messages.
   std::optional<Error> TakeError() {
     const std::lock_guard lock(mu_);
-    if (errors_.empty()) return std::nullopt;
-    Error error = errors_.front();
-    std::string others;
-    for (std::size_t i = 1; i < errors_.size(); ++i) {
-      others += "; " + errors_[i].ToString();
-    }
-    if (!others.empty()) {
-      error = Error(error.code(), error.ToString() + others);
-    }
-    errors_.clear();
-    return error;
+    return Untold();
   }
 
   // Blocks until a snapshot of `bytes` may be taken, and counts it. In the
@@ -81,58 +72,110 @@ class AsyncCheckpointIO::Queue {
   void Push(Value snapshot, std::string path, SaveOptions options,
             std::uint64_t bytes) {
     const std::lock_guard lock(mu_);
-    saves_.push_back(
-        {std::move(snapshot), std::move(path), std::move(options), bytes});
+    jobs_.push_back({Job::Kind::kSave, std::move(path), std::move(snapshot),
+                     std::move(options), bytes});
     ++turn_;
     changed_.notify_all();
     // Not before: a process that never saves has no thread.
     if (!worker_.joinable()) worker_ = std::thread([this] { Run(); });
   }
 
-  // For the saves of that file, however its folder is spelled ("./x", a link, a
-  // mount, its URI): for all of one name.
-  void WaitFor(const std::string& path) {
-    const std::string_view name = NameOf(path);
+  // Now, where nothing is under way; else in its turn, so that what replaces
+  // the checkpoint is there before. One that is being saved is waited for.
+  Result<void> Remove(const std::string& path) {
     std::unique_lock lock(mu_);
-    changed_.wait(lock, [&] {
-      return std::none_of(saves_.begin(), saves_.end(), [&](const Save& save) {
-        return NameOf(save.path) == name;
-      });
-    });
+    if (std::optional<Error> error = Untold()) return Fail(*std::move(error));
+    if (jobs_.empty()) {
+      lock.unlock();
+      return inner_->RemoveCheckpoint(path);
+    }
+    const bool being_saved = Has(path);
+    jobs_.push_back({Job::Kind::kRemove, path, Value(), SaveOptions(), 0});
+    changed_.notify_all();
+    if (!being_saved) return {};
+    changed_.wait(lock, [&] { return !Has(path); });
+    if (std::optional<Error> error = Untold()) return Fail(*std::move(error));
+    return {};
+  }
+
+  void WaitFor(const std::string& path) {
+    std::unique_lock lock(mu_);
+    changed_.wait(lock, [&] { return !Has(path); });
   }
   void WaitForAll() {
     std::unique_lock lock(mu_);
-    changed_.wait(lock, [&] { return saves_.empty(); });
+    changed_.wait(lock, [&] { return jobs_.empty(); });
   }
 
  private:
-  struct Save {
-    Value snapshot;
+  struct Job {
+    enum class Kind { kSave, kRemove };
+    Kind kind;
     std::string path;
+    // Of a save.
+    Value snapshot;
     SaveOptions options;
     std::uint64_t bytes;
   };
 
+  // Of that file, however its folder is spelled ("./x", a link, a mount, its
+  // URI): all of one name. Under mu_.
+  bool Has(const std::string& path) const {
+    const std::string_view name = NameOf(path);
+    return std::any_of(jobs_.begin(), jobs_.end(), [&](const Job& job) {
+      return NameOf(job.path) == name;
+    });
+  }
+
+  // Under mu_.
+  std::optional<Error> Untold() {
+    if (errors_.empty()) return std::nullopt;
+    Error error = errors_.front();
+    std::string others;
+    for (std::size_t i = 1; i < errors_.size(); ++i) {
+      others += "; " + errors_[i].ToString();
+    }
+    if (!others.empty()) {
+      error = Error(error.code(), error.ToString() + others);
+    }
+    errors_.clear();
+    return error;
+  }
+
   void Run() {
     std::unique_lock lock(mu_);
     while (true) {
-      changed_.wait(lock, [&] { return stopping_ || !saves_.empty(); });
-      if (saves_.empty()) return;
+      changed_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+      if (jobs_.empty()) return;
       // Stays in the queue until it is done; pushing leaves it where it is.
-      Save& save = saves_.front();
+      Job& job = jobs_.front();
+      const bool failed_before = !errors_.empty();
       lock.unlock();
-      const Result<void> saved =
-          inner_->SaveCheckpoint(save.snapshot, save.path, save.options);
-      save.snapshot = Value();
+      const Result<void> done = Do(job, failed_before);
+      job.snapshot = Value();
       lock.lock();
-      if (!saved) {
-        errors_.push_back(
-            saved.error().WithContext("background save of " + save.path));
+      if (!done) {
+        errors_.push_back(done.error().WithContext(
+            (job.kind == Job::Kind::kSave ? "background save of "
+                                          : "background removal of ") +
+            job.path));
       }
-      reserved_ -= save.bytes;
-      saves_.pop_front();
+      reserved_ -= job.bytes;
+      jobs_.pop_front();
       changed_.notify_all();
     }
+  }
+
+  Result<void> Do(const Job& job, bool failed_before) {
+    if (job.kind == Job::Kind::kSave) {
+      return inner_->SaveCheckpoint(job.snapshot, job.path, job.options);
+    }
+    // It may be the last good one.
+    if (failed_before) {
+      return Fail(ErrorCode::kCancelled,
+                  "it was not removed, because of the failure before");
+    }
+    return inner_->RemoveCheckpoint(job.path);
   }
 
   const std::unique_ptr<CheckpointIO> inner_;
@@ -140,9 +183,9 @@ class AsyncCheckpointIO::Queue {
 
   std::mutex mu_;  // not held while anything is copied or saved
   std::condition_variable changed_;
-  // Guarded by mu_; the front save's snapshot, while it is under way, is the
+  // Guarded by mu_; the front job's snapshot, while it is under way, is the
   // worker's.
-  std::deque<Save> saves_;  // the front one is under way
+  std::deque<Job> jobs_;  // the front one is under way
   std::deque<Error> errors_;
   std::uint64_t reserved_ = 0;  // bytes of snapshots
   std::uint64_t next_turn_ = 0;
@@ -184,13 +227,7 @@ Result<Value> AsyncCheckpointIO::LoadCheckpoint(
 }
 
 Result<void> AsyncCheckpointIO::RemoveCheckpoint(const std::string& path) {
-  queue_->WaitFor(path);
-  Result<void> removed = queue_->inner().RemoveCheckpoint(path);
-  if (std::optional<Error> error = queue_->TakeError()) {
-    if (!removed) LogError(removed.error().ToString());
-    return Fail(*std::move(error));
-  }
-  return removed;
+  return queue_->Remove(path);
 }
 
 Result<void> AsyncCheckpointIO::Teardown() {

@@ -113,6 +113,7 @@ Task<Result<void>> RenameObject(ObjectStore* store, Executor* executor,
   head.key = from;
   Result<ObjectInfo> source = co_await store->Head(std::move(head));
   CKPTFS_CO_RETURN_IF_ERROR(source);
+  if (from == to) co_return Result<void>();  // not even removed
   WriteCondition unconditional;
   CopyOptions options;
   Result<ObjectInfo> copied =
@@ -217,8 +218,6 @@ Task<Result<std::unique_ptr<ByteSource>>> Files::Source(std::string path) {
 
 Task<Result<std::unique_ptr<ByteSink>>> Files::Sink(std::string path,
                                                     std::uint64_t size) {
-  const Result<void> name = CheckNewFileName(path);
-  CKPTFS_CO_RETURN_IF_ERROR(name);
   Result<Location> at = co_await Locate(std::move(path));
   CKPTFS_CO_RETURN_IF_ERROR(at);
   if (at->kind == Location::Kind::kFile) {
@@ -296,6 +295,13 @@ Task<Result<std::string>> Files::GetAll(std::string path,
 }
 
 Task<Result<bool>> Files::Exists(std::string path, std::stop_token stop) {
+  if (path.ends_with('/')) {
+    const Result<Location> folder = ParseLocation(path);
+    CKPTFS_CO_RETURN_IF_ERROR(folder);
+    if (!folder->key.empty() || folder->kind == Location::Kind::kFile) {
+      co_return false;
+    }
+  }
   Result<Location> at = co_await Locate(std::move(path));
   CKPTFS_CO_RETURN_IF_ERROR(at);
   if (at->kind == Location::Kind::kFile) {

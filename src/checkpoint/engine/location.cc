@@ -23,6 +23,12 @@ tl::unexpected<Error> Invalid(std::string_view path, std::string_view what) {
                   "; write s3://bucket/key or the path of a file");
 }
 
+// "gs://name" has one; "/odd/gs://name" and "./gs://name" are plain paths.
+bool HasScheme(std::string_view path) {
+  const std::size_t colon = path.find("://");
+  return colon != std::string_view::npos && path.find('/') == colon + 1;
+}
+
 // Nullopt: no such file or attribute, or no mount of ckptfs.
 std::optional<std::string> Attribute(const std::string& path,
                                      const char* name) {
@@ -60,7 +66,8 @@ Result<Location> ParseLocation(std::string_view path) {
     if (location.bucket.empty()) return Invalid(path, "names no bucket");
     if (slash != std::string_view::npos) {
       std::string_view key = rest.substr(slash + 1);
-      while (key.ends_with('/')) key.remove_suffix(1);
+      // One: "a//" is the folder of "a//b", and not that of "a/b".
+      if (key.ends_with('/')) key.remove_suffix(1);
       location.key = key;
     }
     if (location.key.size() > kMaxKeyBytes) {
@@ -73,7 +80,7 @@ Result<Location> ParseLocation(std::string_view path) {
     if (!path.starts_with('/')) {
       return Invalid(location.name, "is a file URI without an absolute path");
     }
-  } else if (path.find("://") != std::string_view::npos) {
+  } else if (HasScheme(path)) {
     return Invalid(path, "has a scheme that is not served");
   }
   if (path.empty()) return Invalid(path, "is empty");
@@ -83,17 +90,16 @@ Result<Location> ParseLocation(std::string_view path) {
 
 Result<Location> ParseFileLocation(std::string_view path) {
   Result<Location> location = ParseLocation(path);
-  if (location && location->kind == Location::Kind::kObject &&
-      location->key.empty()) {
+  CKPTFS_RETURN_IF_ERROR(location);
+  if (location->kind == Location::Kind::kObject &&
+      location->key.find_first_not_of('/') == std::string::npos) {
     return Invalid(path, "names a bucket and no object");
   }
+  if (path.ends_with('/')) {
+    return Fail(ErrorCode::kInvalidArgument,
+                std::string(path) + " names a folder; add the name of a file");
+  }
   return location;
-}
-
-Result<void> CheckNewFileName(std::string_view path) {
-  if (!path.ends_with('/')) return {};
-  return Fail(ErrorCode::kInvalidArgument,
-              std::string(path) + " names a folder; add the name of a file");
 }
 
 std::string JoinPath(std::string_view folder, std::string_view name) {

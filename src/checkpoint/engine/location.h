@@ -27,16 +27,14 @@ struct Location {
   std::string path;
 };
 
-// s3://bucket/key, file:///path, or a plain path. Folders may end in a slash,
-// which is dropped; the key of a bucket's root is empty. kInvalidArgument:
-// another scheme, no bucket, a NUL byte, an empty path, a key beyond 1,024
-// bytes. Looks at the text alone.
+// s3://bucket/key, file:///path, or a plain path, each taken letter by letter.
+// Folders may end in a slash, which is dropped; the key of a bucket's root is
+// empty. kInvalidArgument: another scheme, no bucket, a NUL byte, an empty
+// path, a key beyond 1,024 bytes. Looks at the text alone.
 Result<Location> ParseLocation(std::string_view path);
-// Likewise of a file, which the root of a bucket is not: kInvalidArgument.
+// Likewise of a file. kInvalidArgument: the root of a bucket, or a slash at the
+// end: without it the name would be another file's.
 Result<Location> ParseFileLocation(std::string_view path);
-// kInvalidArgument: a slash ends the name of a file that is to be made. It
-// would be dropped, and the file be called as the folder.
-Result<void> CheckNewFileName(std::string_view path);
 
 // A file of a folder: "a/b" + "c" -> "a/b/c". `name` may hold slashes.
 std::string JoinPath(std::string_view folder, std::string_view name);

@@ -28,8 +28,6 @@ StreamSink::StreamSink(internal::EngineRuntime& runtime, std::string name)
 
 Task<Result<std::shared_ptr<StreamSink>>> StreamSink::Create(
     internal::EngineRuntime& runtime, std::string path) {
-  const Result<void> name = CheckNewFileName(path);
-  CKPTFS_CO_RETURN_IF_ERROR(name);
   Result<Location> at = ParseFileLocation(path);
   CKPTFS_CO_RETURN_IF_ERROR(at);
   std::shared_ptr<StreamSink> sink(new StreamSink(runtime, at->name));

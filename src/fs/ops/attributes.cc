@@ -6,43 +6,47 @@
 
 #include "common/log.h"
 #include "fs/ops/file_system_impl.h"
+#include "fs/ops/lost_bytes.h"
 
 namespace ckptfs::fs {
 
 Task<Result<void>> FileSystem::Impl::ChangeSize(std::shared_ptr<File> file,
-                                                std::uint64_t size) {
+                                                std::uint64_t size,
+                                                std::shared_ptr<Handle> handle,
+                                                ProcessGroup who) {
   StrandMutex::Guard guard = co_await file->mutex.Lock();
   publisher.NoticeFailure(*file);
-  if (size > 0 && file->state == PublishState::kFailed) {
-    co_return Fail(*file->error);
+  const FileContent& content = file->content;
+  if (size > 0 && handle != nullptr && handle->lost()) {
+    co_return Fail(LostBytes(*handle));
   }
-  if (size > 0 && size == file->size()) co_return Result<void>();
-  publisher.EnsureDirty(*file);
-  Result<void> resized = co_await file->dirty->Resize(size);
-  if (!resized) {
-    const Error error = resized.error().WithContext(names.Path(*file));
-    LogError("truncate refused: " + error.ToString());
-    co_return Fail(error);
+  if (size > 0 && size == file->size() &&
+      content.state() != PublishState::kFailed) {
+    co_return Result<void>();
   }
-  if (size == 0) file->error.reset();
-  Result<void> noted = publisher.Note(
-      *file, size == 0 ? PublishEvent::kTruncateToZero : PublishEvent::kWrite);
-  CKPTFS_CO_RETURN_IF_ERROR(noted);
-  Touch(*file, nullptr);
-  // truncate(2) on a path: no close will follow that could publish it.
-  if (file->open_writers == 0) {
-    Result<void> done = co_await publisher.Handle(file, PublishEvent::kFsync);
-    if (!done) {
-      Result<void> undone =
-          co_await publisher.Handle(file, PublishEvent::kReleaseLast);
-      (void)undone;  // the publish's error says more
-    }
-    co_return done;
+  // truncate(2) of a path: no close will follow that could publish it. Where
+  // somebody else is writing, it is a change of what that one will publish.
+  const bool alone =
+      handle == nullptr &&
+      (content.state() == PublishState::kClean || file->open_writers == 0);
+  const Writer writer{who};
+  Result<void> resized = co_await publisher.Resize(file, size, writer);
+  CKPTFS_CO_RETURN_IF_ERROR(resized);
+  if (handle != nullptr) handle->groups.Add(who);
+  Touch(*file, handle.get());
+  if (!alone) co_return Result<void>();
+  Result<void> done = co_await publisher.Handle(file, PublishEvent::kFsync);
+  if (!done) {
+    Result<void> undone =
+        co_await publisher.Handle(file, PublishEvent::kReleaseLast);
+    (void)undone;  // the publish's error says more
   }
-  co_return Result<void>();
+  publisher.CleanUpClosed(*file);
+  co_return done;
 }
 
-Task<Result<Entry>> FileSystem::Impl::SetAttributes(InodeNumber ino,
+Task<Result<Entry>> FileSystem::Impl::SetAttributes(Caller caller,
+                                                    InodeNumber ino,
                                                     AttributeChange change) {
   Result<void> writable = CheckWritableMount();
   CKPTFS_CO_RETURN_IF_ERROR(writable);
@@ -55,12 +59,15 @@ Task<Result<Entry>> FileSystem::Impl::SetAttributes(InodeNumber ino,
     if (file == nullptr) {
       co_return Fail(ErrorCode::kIsDirectory, "a directory has no size");
     }
-    Result<void> sized = co_await ChangeSize(file, *change.size);
-    CKPTFS_CO_RETURN_IF_ERROR(sized);
+    std::shared_ptr<Handle> handle;
     if (change.handle) {
-      const Result<std::shared_ptr<Handle>> handle = FindHandle(*change.handle);
-      if (handle) (*handle)->wrote_epoch = file->publish_epoch;
+      Result<std::shared_ptr<Handle>> known = FindHandle(*change.handle);
+      CKPTFS_CO_RETURN_IF_ERROR(known);
+      handle = *known;
     }
+    ProcessGroup who = co_await WhoIs(caller);
+    Result<void> sized = co_await ChangeSize(file, *change.size, handle, who);
+    CKPTFS_CO_RETURN_IF_ERROR(sized);
   }
   if (change.mode) inode->mode = (inode->mode & S_IFMT) | (*change.mode & 0777);
   if (change.uid) inode->uid = *change.uid;
@@ -73,7 +80,7 @@ Task<Result<Entry>> FileSystem::Impl::SetAttributes(InodeNumber ino,
   inode->ctime = context.clock.WallNow();
   if (file != nullptr &&
       (change.mode || change.uid || change.gid || change.mtime)) {
-    publisher.AttributesChanged(file);
+    publisher.attributes().Changed(file);
   }
   co_return Entry{names.AttributesOf(*inode), context.options.attribute_ttl};
 }
@@ -86,13 +93,15 @@ Result<std::string> FileSystem::Impl::GetXattr(const Inode& inode,
   if (name == "user.ckptfs.endpoint") return context.options.endpoint_url;
   if (!S_ISDIR(inode.mode)) {
     const File& file = static_cast<const File&>(inode);
-    const bool durable =
-        file.base && file.state == PublishState::kClean && file.parent;
+    const bool durable = file.content.base() &&
+                         file.content.state() == PublishState::kClean &&
+                         file.parent;
     if (name == "user.ckptfs.durable") return std::string(durable ? "1" : "0");
     if (name == "user.ckptfs.open") {
       return std::string(file.open_handles > 0 ? "1" : "0");
     }
-    if (name == "user.ckptfs.etag" && durable) return file.base->etag.value;
+    if (name == "user.ckptfs.etag" && durable)
+      return file.content.base()->etag.value;
   }
   return Fail(ErrorCode::kNotFound, "no attribute " + name);
 }
@@ -105,8 +114,8 @@ Task<DrainReport> FileSystem::Impl::Drain(SteadyTime deadline) {
     std::vector<std::shared_ptr<File>> open;
     for (const auto& [number, inode] : names.inodes().all()) {
       File* file = inode->AsFile();
-      if (file == nullptr || file->state == PublishState::kClean ||
-          file->state == PublishState::kGone) {
+      if (file == nullptr || file->content.state() == PublishState::kClean ||
+          file->content.state() == PublishState::kGone) {
         continue;
       }
       open.push_back(std::static_pointer_cast<File>(inode));
@@ -127,8 +136,24 @@ Task<DrainReport> FileSystem::Impl::Drain(SteadyTime deadline) {
     }
     break;
   }
-  co_await publisher.PersistAllAttributes();
-  co_await publisher.RemovePreserved();
+  // Unlinked files that are still open have sent parts that nobody will want.
+  std::vector<std::shared_ptr<File>> gone;
+  for (const auto& [number, inode] : names.inodes().all()) {
+    File* file = inode->AsFile();
+    if (file != nullptr && file->content.state() == PublishState::kGone) {
+      gone.push_back(std::static_pointer_cast<File>(inode));
+    }
+  }
+  for (const std::shared_ptr<File>& file : gone) {
+    StrandMutex::Guard guard = co_await file->mutex.Lock();
+    publisher.AbandonGone(*file);
+  }
+  co_await publisher.attributes().StoreAll();
+  // What runs in the background may leave something to be removed.
+  while (context.background_tasks > 0) {
+    co_await context.background_ended.Wait();
+  }
+  co_await publisher.preserved().RemoveAll();
   while (context.background_tasks > 0) {
     co_await context.background_ended.Wait();
   }

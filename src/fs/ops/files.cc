@@ -7,7 +7,7 @@
 
 #include "common/log.h"
 #include "fs/ops/file_system_impl.h"
-#include "fs/tree/name_rules.h"
+#include "fs/ops/lost_bytes.h"
 
 namespace ckptfs::fs {
 
@@ -17,24 +17,7 @@ bool Writes(int flags) { return (flags & O_ACCMODE) != O_RDONLY; }
 
 }  // namespace
 
-void FileSystem::Impl::LearnGroup(Handle& handle, pid_t tid) {
-  if (tid == 0 || !handle.known_threads.insert(tid).second) return;
-  ++handle.lookups_pending;
-  // The thread waits for our answer or has a FLUSH before it can end, and the
-  // flush waits for this: /proc still knows it.
-  auto learn = [](Impl* impl, std::shared_ptr<Handle> h,
-                  pid_t thread) -> Task<void> {
-    Result<ProcessGroup> group = co_await impl->context.oracle.GroupOf(thread);
-    if (group && group->known() && !h->MayInclude(*group)) {
-      h->groups.push_back(*group);
-    }
-    --h->lookups_pending;
-    h->lookup_ended.NotifyAll();
-  };
-  Spawn(context.strand, learn(this, handles.at(handle.id), tid));
-}
-
-OpenFile FileSystem::Impl::OpenHandle(const Caller& caller,
+OpenFile FileSystem::Impl::OpenHandle(const ProcessGroup& who,
                                       const std::shared_ptr<File>& file,
                                       int flags) {
   auto handle = std::make_shared<Handle>();
@@ -47,7 +30,7 @@ OpenFile FileSystem::Impl::OpenHandle(const Caller& caller,
   ++file->open_handles;
   if (handle->writable) {
     ++file->open_writers;
-    LearnGroup(*handle, caller.tid);
+    handle->groups.Add(who);
   }
   OpenFile open;
   open.handle = handle->id;
@@ -61,11 +44,11 @@ OpenFile FileSystem::Impl::OpenHandle(const Caller& caller,
 }
 
 void FileSystem::Impl::Touch(File& file, Handle* handle) {
-  if (handle != nullptr) handle->wrote_epoch = file.publish_epoch;
+  if (handle != nullptr) handle->wrote_epoch = file.content.epoch();
   ++file.content_generation;
   file.mtime_explicit = false;
   // S3 fixes the metadata when an upload begins; stat shows what is stored.
-  if (file.dirty && file.dirty->upload_begun()) return;
+  if (file.content.dirty() && file.content.dirty()->upload_begun()) return;
   file.mtime = file.ctime = context.clock.WallNow();
 }
 
@@ -75,6 +58,7 @@ Task<Result<CreatedFile>> FileSystem::Impl::Create(Caller caller,
                                                    mode_t mode, int flags) {
   Result<void> writable = CheckWritableMount();
   CKPTFS_CO_RETURN_IF_ERROR(writable);
+  ProcessGroup who = co_await WhoIs(caller);
   Result<std::shared_ptr<Directory>> dir = FindDirectory(parent);
   CKPTFS_CO_RETURN_IF_ERROR(dir);
   Result<void> valid = names.CheckNewName(**dir, name);
@@ -102,14 +86,12 @@ Task<Result<CreatedFile>> FileSystem::Impl::Create(Caller caller,
     }
   }
   file = names.AddFile(**dir, name, mode, caller.uid, caller.gid);
-  file->exclusive = (flags & O_EXCL) != 0;
-  file->assumed_absent = (flags & (O_EXCL | O_TRUNC)) == 0;
-  publisher.EnsureDirty(*file);
-  Result<void> dirty = publisher.Note(*file, PublishEvent::kWrite);
-  CKPTFS_CO_RETURN_IF_ERROR(dirty);
+  const bool exclusive = (flags & O_EXCL) != 0;
+  publisher.Create(*file, Writer{who}, exclusive,
+                   !exclusive && (flags & O_TRUNC) == 0);
   names.NoteChange(**dir, name, true);
-  OpenFile open = OpenHandle(caller, file, flags);
-  handles.at(open.handle)->wrote_epoch = file->publish_epoch;
+  OpenFile open = OpenHandle(who, file, flags);
+  handles.at(open.handle)->wrote_epoch = file->content.epoch();
   co_return CreatedFile{EntryOf(*file), open};
 }
 
@@ -117,78 +99,100 @@ Task<Result<OpenFile>> FileSystem::Impl::Open(Caller caller,
                                               std::shared_ptr<File> file,
                                               int flags) {
   const bool truncate = (flags & O_TRUNC) != 0;
+  ProcessGroup who;
   if (Writes(flags) || truncate) {
     Result<void> writable = CheckWritableMount();
     CKPTFS_CO_RETURN_IF_ERROR(writable);
+    who = co_await WhoIs(caller);
   }
   // What is thrown away need not be fresh.
   if (!truncate) {
     Result<void> fresh = co_await names.Revalidate(file);
     CKPTFS_CO_RETURN_IF_ERROR(fresh);
   }
-  if (file->parent == nullptr && file->state != PublishState::kGone) {
+  if (file->parent == nullptr && file->content.state() != PublishState::kGone) {
     // The kernel answers ESTALE by looking the name up again.
     co_return Fail(ErrorCode::kStale, file->name + " was replaced");
   }
-  OpenFile open = OpenHandle(caller, file, flags);
-  if (truncate && (file->size() > 0 || file->state == PublishState::kFailed ||
-                   file->dirty != nullptr)) {
-    Result<void> cut = co_await ChangeSize(file, 0);
-    if (!cut) {
-      Result<void> released = co_await Release(open.handle);
-      (void)released;  // the truncation's error says more
-      co_return Fail(cut.error());
-    }
-  } else if (truncate) {
-    // Empty already, but it was asked to be written: closing publishes it.
-    publisher.EnsureDirty(*file);
-    Result<void> noted = publisher.Note(*file, PublishEvent::kTruncateToZero);
-    if (!noted) co_return Fail(noted.error());
-    Touch(*file, nullptr);
+  OpenFile open = OpenHandle(who, file, flags);
+  if (!truncate) co_return open;
+  std::shared_ptr<Handle> handle = handles.at(open.handle);
+  Result<void> cut;
+  if (handle->writable) {
+    cut = co_await Truncate(handle, who);
+  } else {
+    // O_RDONLY | O_TRUNC cuts the file, and its close says nothing.
+    cut = co_await ChangeSize(file, 0, nullptr, who);
   }
-  if (truncate) handles.at(open.handle)->wrote_epoch = file->publish_epoch;
+  if (!cut) {
+    Result<void> released = co_await Release(open.handle);
+    (void)released;  // the truncation's error says more
+    co_return Fail(cut.error());
+  }
   co_return open;
+}
+
+// O_TRUNC: a change also where the file is empty already, since closing it
+// publishes it.
+Task<Result<void>> FileSystem::Impl::Truncate(std::shared_ptr<Handle> handle,
+                                              ProcessGroup who) {
+  std::shared_ptr<File> file = handle->file;
+  StrandMutex::Guard guard = co_await file->mutex.Lock();
+  if (file->parent == nullptr && file->content.state() != PublishState::kGone) {
+    co_return Fail(ErrorCode::kStale, file->name + " was replaced");
+  }
+  const Writer writer{who};
+  Result<void> cut = co_await publisher.Resize(file, 0, writer);
+  CKPTFS_CO_RETURN_IF_ERROR(cut);
+  Touch(*file, handle.get());
+  co_return Result<void>();
 }
 
 Task<Result<Payload>> FileSystem::Impl::Read(std::shared_ptr<Handle> handle,
                                              std::uint64_t offset,
                                              std::size_t size) {
   std::shared_ptr<File> file = handle->file;
-  publisher.NoticeFailure(*file);
-  if (file->dirty && file->state != PublishState::kClean) {
-    const std::shared_ptr<DirtyFile> dirty = file->dirty;
-    Result<Payload> read = co_await dirty->Read(offset, size);
-    // Published and let go of meanwhile: what it read of is no more.
-    if (read || file->dirty == dirty) co_return read;
-  }
-  // A publish or a preserved copy may replace the base under a read; then the
-  // same bytes are read from where they are now.
   while (true) {
-    if (!file->base) co_return Payload{};
-    if (handle->stream == nullptr || handle->stream_key != file->base->key ||
-        handle->stream_etag != file->base->etag) {
-      handle->stream_key = file->base->key;
-      handle->stream_etag = file->base->etag;
-      ReadStreamOptions stream_options;
-      stream_options.clock = &context.clock;
-      stream_options.first_window_ranges = 8;
-      handle->stream = std::make_shared<ReadStream>(
-          context.store, context.strand, context.budget, context.slabs,
-          *file->base, stream_options);
+    const std::uint64_t moves = file->content.moves();
+    Result<Payload> read = co_await ReadOnce(handle, offset, size);
+    if (read) co_return read;
+    // This mount may be about to replace or remove the object, or have done so
+    // while the request was under way: then the bytes are elsewhere when it is
+    // done.
+    if (file->mutex.locked() || file->content.storing_attributes()) {
+      StrandMutex::Guard settled = co_await file->mutex.Lock();
+      co_await publisher.attributes().Settled(file);
     }
-    std::shared_ptr<ReadStream> stream = handle->stream;
-    Result<Payload> read = co_await stream->Read(offset, size);
-    if (read || !file->base ||
-        (handle->stream_key == file->base->key &&
-         handle->stream_etag == file->base->etag)) {
-      co_return read;
-    }
-    if (file->dirty && file->state != PublishState::kClean) {
-      const std::shared_ptr<DirtyFile> dirty = file->dirty;
-      Result<Payload> fresh = co_await dirty->Read(offset, size);
-      if (fresh || file->dirty == dirty) co_return fresh;
-    }
+    if (moves == file->content.moves()) co_return read;
   }
+}
+
+Task<Result<Payload>> FileSystem::Impl::ReadOnce(std::shared_ptr<Handle> handle,
+                                                 std::uint64_t offset,
+                                                 std::size_t size) {
+  std::shared_ptr<File> file = handle->file;
+  const FileContent& content = file->content;
+  if (content.dirty() && content.state() != PublishState::kClean) {
+    const std::shared_ptr<DirtyFile> dirty = content.dirty();
+    Result<Payload> read = co_await dirty->Read(offset, size);
+    co_return read;
+  }
+  if (!content.base()) co_return Payload{};
+  const ObjectInfo& base = *content.base();
+  if (handle->stream == nullptr || handle->stream_key != base.key ||
+      handle->stream_etag != base.etag) {
+    handle->stream_key = base.key;
+    handle->stream_etag = base.etag;
+    ReadStreamOptions stream_options;
+    stream_options.clock = &context.clock;
+    stream_options.first_window_ranges = 8;
+    handle->stream = std::make_shared<ReadStream>(context.store, context.strand,
+                                                  context.budget, context.slabs,
+                                                  base, stream_options);
+  }
+  std::shared_ptr<ReadStream> stream = handle->stream;
+  Result<Payload> read = co_await stream->Read(offset, size);
+  co_return read;
 }
 
 bool FileSystem::Impl::WriteNow(const Caller& caller, Handle& handle,
@@ -200,94 +204,88 @@ bool FileSystem::Impl::WriteNow(const Caller& caller, Handle& handle,
     reply(Fail(ErrorCode::kInvalidArgument, "not open for writing"));
     return true;
   }
-  if (!from_page_cache) LearnGroup(handle, caller.tid);
-  if (file.mutex.locked() || !file.dirty) return false;
-  if (handle.append) offset = file.size();
-  if (!file.dirty->Ready(offset, data.size)) return false;
-  Result<void> noted = publisher.Note(file, PublishEvent::kWrite);
-  if (!noted) {
-    reply(Fail(noted.error()));
+  if (handle.lost()) {
+    reply(Fail(LostBytes(handle)));
     return true;
   }
-  if (from_page_cache) file.mapped_writes = true;
+  Writer who = Writer::Page();
+  if (!from_page_cache) {
+    const std::optional<ProcessGroup> known = KnownThread(handle, caller);
+    if (!known) return false;
+    who = Writer{*known};
+  }
+  StrandMutex::Guard guard = file.mutex.TryLock();
+  if (!guard) return false;
+  // Late pages of a mapping belong where they are, whatever the flags of the
+  // handle that the kernel sends them through.
+  if (handle.append && !from_page_cache) offset = file.size();
+  if (!publisher.CanWrite(file, offset, data.size)) return false;
   const std::size_t size = data.size;
+  Result<void> written = publisher.Write(file, offset, std::move(data), who);
+  if (!written) {
+    reply(Fail(written.error()));
+    return true;
+  }
   Touch(file, &handle);
-  file.dirty->Write(offset, std::move(data));
   reply(size);
   return true;
 }
 
 Task<Result<std::size_t>> FileSystem::Impl::WriteSlowly(
-    Caller, std::shared_ptr<Handle> handle, std::uint64_t offset,
+    Caller caller, std::shared_ptr<Handle> handle, std::uint64_t offset,
     SlabSlice data, bool from_page_cache) {
   std::shared_ptr<File> file = handle->file;
-  StrandMutex::Guard guard = co_await file->mutex.Lock();
-  publisher.NoticeFailure(*file);
-  if (file->state == PublishState::kFailed) co_return Fail(*file->error);
-  publisher.EnsureDirty(*file);
-  if (handle->append) offset = file->size();
-  Result<void> ready = co_await file->dirty->Prepare(offset, data.size);
-  if (!ready) {
-    const Error error = ready.error().WithContext(names.Path(*file));
-    LogError("write refused: " + error.ToString());
-    // The file lacks bytes its writer believes it wrote: it can never be
-    // published, until it is rewritten from the start.
-    file->error = error;
-    file->dirty->GiveUp(error);
-    file->state =
-        NextPublishState(file->state, PublishEvent::kWriteFailed).next;
-    co_return Fail(error);
+  Writer who = Writer::Page();
+  if (!from_page_cache) {
+    // Nobody's write is answered before it is known whose it is: the thread
+    // waits for the answer, so /proc still has it.
+    ProcessGroup group = co_await WhoIs(caller);
+    Remember(*handle, caller, group);
+    handle->groups.Add(group);
+    who = Writer{group};
   }
-  Result<void> noted = publisher.Note(*file, PublishEvent::kWrite);
-  CKPTFS_CO_RETURN_IF_ERROR(noted);
-  if (from_page_cache) file->mapped_writes = true;
+  StrandMutex::Guard guard = co_await file->mutex.Lock();
+  if (handle->lost()) co_return Fail(LostBytes(*handle));
+  if (handle->append && !from_page_cache) offset = file->size();
+  Result<void> ready = co_await publisher.PrepareWrite(file, offset, data.size);
+  CKPTFS_CO_RETURN_IF_ERROR(ready);
   const std::size_t size = data.size;
+  Result<void> written = publisher.Write(*file, offset, std::move(data), who);
+  CKPTFS_CO_RETURN_IF_ERROR(written);
   Touch(*file, handle.get());
-  file->dirty->Write(offset, std::move(data));
   co_return size;
 }
 
 Task<Result<void>> FileSystem::Impl::Flush(Caller caller,
                                            std::shared_ptr<Handle> handle) {
   std::shared_ptr<File> file = handle->file;
-  publisher.NoticeFailure(*file);
-  if (!handle->writable ||
-      (file->state == PublishState::kClean && !file->mutex.locked())) {
+  if (!handle->writable || (file->content.state() == PublishState::kClean &&
+                            !file->mutex.locked())) {
     co_return Result<void>();
   }
-  PublishEvent event = PublishEvent::kFlushClose;
-  if (file->open_writers > 1 && handle->wrote_epoch != file->publish_epoch) {
-    // The unpublished bytes are another writer's, who is still at it: this is
-    // not the last close, and not this handle's to decide.
-    event = PublishEvent::kFlushStranger;
-  } else if (caller.tid == 0) {
-    LogDebug(names.Path(*file) +
-             ": closed from another pid namespace; taken as a living writer");
+  FlushWitness witness;
+  if (caller.tid == 0) {
+    witness.group = co_await WhoIs(caller);
   } else {
-    Result<FlushWitness> witness =
+    Result<FlushWitness> seen =
         co_await context.oracle.WitnessFlush(caller.tid, file->number);
-    while (handle->lookups_pending > 0) {
-      co_await handle->lookup_ended.Wait();
-    }
-    if (!witness) {
+    if (seen) {
+      witness = *seen;
+    } else {
       LogWarning("cannot tell who closed " + names.Path(*file) +
-                 "; taken as a living writer: " + witness.error().ToString());
-    } else if (witness->group.known() &&
-               !handle->MayInclude(witness->group)) {
-      event = PublishEvent::kFlushStranger;
-    } else if (witness->dying_by_signal) {
-      event = PublishEvent::kFlushDying;
-    } else if (witness->has_other_writable_descriptor) {
-      event = PublishEvent::kFlushShared;
+                 "; taken as a living writer: " + seen.error().ToString());
     }
   }
-  Result<void> done = co_await publisher.LockAndHandle(file, event);
-  co_return done;
-}
-
-Task<Result<void>> FileSystem::Impl::Fsync(std::shared_ptr<File> file) {
-  Result<void> done =
-      co_await publisher.LockAndHandle(file, PublishEvent::kFsync);
+  StrandMutex::Guard guard = co_await file->mutex.Lock();
+  publisher.NoticeFailure(*file);
+  const PublishEvent event = MeaningOf(*handle, witness);
+  if (witness.dying_by_signal) GroupDied(*file, witness.group);
+  Result<void> done = co_await publisher.Handle(file, event);
+  if (file->content.state() == PublishState::kTorn && !HasVoucher(*file)) {
+    Result<void> dropped =
+        co_await publisher.Handle(file, PublishEvent::kVouchersGone);
+    (void)dropped;  // nobody is left to be told
+  }
   co_return done;
 }
 
@@ -305,18 +303,23 @@ Task<Result<void>> FileSystem::Impl::Release(HandleId id) {
   Result<void> result;
   if (handle->writable) {
     --file->open_writers;
-    const PublishEvent event =
-        file->open_writers > 0 ? PublishEvent::kReleaseOther
-        : file->mapped_writes  ? PublishEvent::kReleaseLastMapped
-                               : PublishEvent::kReleaseLast;
+    PublishEvent event = PublishEvent::kReleaseOther;
+    if (file->open_writers == 0) {
+      event = PublishEvent::kReleaseLast;
+      // No FLUSH can come any more. A writer that lives has let go of the file
+      // without one (io_uring closes so): that is a close, too.
+      if (file->content.mapped_writes()) {
+        event = PublishEvent::kReleaseLastVouched;
+      } else if (file->content.state() == PublishState::kDirty) {
+        bool lives = co_await WriterLives(file);
+        if (lives) event = PublishEvent::kReleaseLastVouched;
+      }
+    }
     result = co_await publisher.Handle(file, event);
     if (!result) {
       // Nobody waits for a release: the next fsync or open of the file gets
       // the error, which stays.
       LogError("on release: " + result.error().ToString());
-    }
-    if (file->open_writers == 0 && file->state == PublishState::kClean) {
-      file->dirty.reset();
     }
   }
   publisher.CleanUpClosed(*file);

@@ -1,4 +1,4 @@
-// Operations on names: lookup, mkdir, rmdir, unlink, rename, readdir.
+// Operations on names: lookup, mkdir, rmdir, unlink, readdir.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -6,18 +6,10 @@
 
 #include "common/log.h"
 #include "fs/ops/file_system_impl.h"
-#include "fs/tree/name_rules.h"
 #include "transfer/nonce.h"
-#include "transfer/object_writer.h"
+#include "transfer/object_delete.h"
 
 namespace ckptfs::fs {
-
-namespace {
-
-// renameat2(2); libc declares it in <stdio.h> under _GNU_SOURCE only.
-constexpr unsigned kRenameNoReplace = 1;
-
-}  // namespace
 
 Task<Result<Entry>> FileSystem::Impl::Lookup(InodeNumber parent,
                                              std::string name) {
@@ -145,13 +137,27 @@ Task<Result<void>> FileSystem::Impl::Unlink(InodeNumber parent,
   if (file->parent == nullptr) {
     co_return Fail(ErrorCode::kNotFound, name + " was just removed");
   }
-  if (file->base) {
+  if (file->content.base()) {
+    co_await publisher.attributes().Settled(file);
     const std::string key = names.Key(*file);
-    Result<void> preserved = co_await publisher.PreserveForReaders(file);
+    const ETag version = file->content.base()->etag;
+    Result<void> preserved = co_await publisher.preserved().Keep(file);
     CKPTFS_CO_RETURN_IF_ERROR(preserved);
-    Result<void> deleted = co_await DeleteObject(context.store, key);
+    Result<void> deleted = co_await SettledDelete(context.store, key, version);
     if (!deleted) {
-      publisher.KeepObject(*file);
+      const ErrorCode failure = deleted.error().code();
+      if (failure != ErrorCode::kOutcomeUnknown) {
+        publisher.preserved().Undo(*file);
+      }
+      if (failure == ErrorCode::kPreconditionFailed ||
+          failure == ErrorCode::kOutcomeUnknown) {
+        // Another client's object has the name, or perhaps nothing.
+        names.Forget(**dir, name);
+      }
+      if (failure == ErrorCode::kPreconditionFailed) {
+        // The kernel looks the name up again and asks once more.
+        co_return Fail(ErrorCode::kStale, name + " was replaced in the bucket");
+      }
       co_return deleted;
     }
   }
@@ -162,194 +168,6 @@ Task<Result<void>> FileSystem::Impl::Unlink(InodeNumber parent,
   publisher.CleanUpClosed(*file);
   inner.Release();
   names.DropIfUnused(file);
-  co_return Result<void>();
-}
-
-Task<Result<void>> FileSystem::Impl::Rename(InodeNumber parent,
-                                            std::string name,
-                                            InodeNumber new_parent,
-                                            std::string new_name,
-                                            unsigned flags) {
-  Result<void> writable = CheckWritableMount();
-  CKPTFS_CO_RETURN_IF_ERROR(writable);
-  if ((flags & ~kRenameNoReplace) != 0) {
-    co_return Fail(ErrorCode::kInvalidArgument,
-                   "rename flags other than RENAME_NOREPLACE are not "
-                   "supported");
-  }
-  const bool no_replace = (flags & kRenameNoReplace) != 0;
-  Result<std::shared_ptr<Directory>> from = FindDirectory(parent);
-  CKPTFS_CO_RETURN_IF_ERROR(from);
-  Result<std::shared_ptr<Directory>> to = FindDirectory(new_parent);
-  CKPTFS_CO_RETURN_IF_ERROR(to);
-  Result<void> valid = names.CheckNewName(**to, new_name);
-  CKPTFS_CO_RETURN_IF_ERROR(valid);
-
-  // Locks: directories by number, then files by number.
-  std::shared_ptr<Directory> first = *from;
-  std::shared_ptr<Directory> second = *to;
-  if (second->number < first->number) std::swap(first, second);
-  StrandMutex::Guard first_guard = co_await first->mutex.Lock();
-  StrandMutex::Guard second_guard;
-  if (first != second) second_guard = co_await second->mutex.Lock();
-
-  Result<std::shared_ptr<Inode>> source = co_await names.Resolve(*from, name);
-  CKPTFS_CO_RETURN_IF_ERROR(source);
-  if ((*source)->AsFile() == nullptr) {
-    LogWarning("rename of the directory " + names.Path(**source) +
-               " is not supported");
-    co_return Fail(ErrorCode::kUnsupported,
-                   "renaming directories is not supported");
-  }
-  std::shared_ptr<File> file = std::static_pointer_cast<File>(*source);
-  std::shared_ptr<File> replaced;
-  Result<std::shared_ptr<Inode>> target = co_await names.Resolve(*to, new_name);
-  if (target) {
-    if (*target == *source) co_return Result<void>();
-    if (no_replace) {
-      co_return Fail(ErrorCode::kAlreadyExists, new_name + " exists");
-    }
-    if ((*target)->AsFile() == nullptr) {
-      co_return Fail(ErrorCode::kIsDirectory, new_name + " is a directory");
-    }
-    replaced = std::static_pointer_cast<File>(*target);
-  } else if (target.error().code() != ErrorCode::kNotFound) {
-    co_return Fail(target.error());
-  }
-
-  std::shared_ptr<File> low = file;
-  std::shared_ptr<File> high = replaced;
-  if (high != nullptr && high->number < low->number) std::swap(low, high);
-  StrandMutex::Guard low_guard = co_await low->mutex.Lock();
-  StrandMutex::Guard high_guard;
-  if (high != nullptr) high_guard = co_await high->mutex.Lock();
-
-  publisher.NoticeFailure(*file);
-  if (file->state == PublishState::kTorn) {
-    Result<void> torn = co_await publisher.Handle(file, PublishEvent::kRename);
-    CKPTFS_CO_RETURN_IF_ERROR(torn);
-    if (file->parent == nullptr) {
-      co_return Fail(ErrorCode::kNotFound,
-                     name + " was torn and is gone: its writer was killed");
-    }
-  }
-  if (file->state == PublishState::kFailed) co_return Fail(*file->error);
-  if (replaced != nullptr) {
-    Result<void> preserved = co_await publisher.PreserveForReaders(replaced);
-    CKPTFS_CO_RETURN_IF_ERROR(preserved);
-  }
-
-  Result<void> moved = Fail(ErrorCode::kInternal, "not renamed");
-  bool taken = false;  // the new name has the new bytes
-  if (file->state == PublishState::kClean) {
-    moved = co_await RenameClean(file, *to, new_name, no_replace, &taken);
-  } else {
-    moved =
-        co_await RenameDirty(file, *to, new_name, no_replace, replaced, &taken);
-  }
-  if (!taken) {
-    if (replaced != nullptr) publisher.KeepObject(*replaced);
-    co_return moved;
-  }
-  if (replaced != nullptr) {
-    Result<void> gone =
-        co_await publisher.Handle(replaced, PublishEvent::kUnlink);
-    CKPTFS_CO_RETURN_IF_ERROR(gone);
-    names.Detach(*replaced);  // RenameDirty has done so already
-    publisher.CleanUpClosed(*replaced);
-  }
-  if (!moved) {
-    // Both names exist; the kernel still has the old meaning of both.
-    context.notifier.InvalidateEntry((*from)->number, name);
-    context.notifier.InvalidateEntry((*to)->number, new_name);
-    co_return moved;
-  }
-  names.NoteChange(**from, name, false);
-  names.NoteChange(**to, new_name, true);
-  low_guard.Release();
-  high_guard.Release();
-  if (replaced != nullptr) names.DropIfUnused(replaced);
-  co_return Result<void>();
-}
-
-Task<Result<void>> FileSystem::Impl::RenameClean(std::shared_ptr<File> file,
-                                                 std::shared_ptr<Directory> to,
-                                                 std::string new_name,
-                                                 bool no_replace, bool* taken) {
-  const std::string old_key = names.Key(*file);
-  const std::string new_key = names.ChildKey(*to, new_name);
-  WriteCondition condition;
-  condition.if_none_match = no_replace;
-  Result<ObjectInfo> copied = co_await CopyObject(
-      context.store, context.strand, *file->base, new_key, condition);
-  if (!copied) {
-    if (copied.error().code() == ErrorCode::kPreconditionFailed) {
-      co_return Fail(no_replace
-                         ? Error(ErrorCode::kAlreadyExists,
-                                 new_name + " exists, or " + file->name +
-                                     " was replaced in the bucket")
-                         : Error(ErrorCode::kStale,
-                                 file->name + " was replaced in the bucket"));
-    }
-    if (copied.error().code() == ErrorCode::kOutcomeUnknown) {
-      names.Forget(*to, new_name);
-    }
-    co_return Fail(copied.error());
-  }
-  *taken = true;
-  Result<void> deleted = co_await DeleteObject(context.store, old_key);
-  if (!deleted) {
-    names.Forget(*to, new_name);
-    co_return Fail(deleted.error().WithContext(
-        "both names exist now: " + new_key + " was made, " + old_key +
-        " could not be removed"));
-  }
-  file->base = *std::move(copied);
-  const auto old = to->children.find(new_name);
-  if (old != to->children.end()) names.Detach(*old->second);
-  names.Detach(*file);
-  names.Attach(*to, new_name, file);
-  // A writer that has not changed anything yet must not hold the old key.
-  file->dirty.reset();
-  co_return Result<void>();
-}
-
-Task<Result<void>> FileSystem::Impl::RenameDirty(std::shared_ptr<File> file,
-                                                 std::shared_ptr<Directory> to,
-                                                 std::string new_name,
-                                                 bool no_replace,
-                                                 std::shared_ptr<File> replaced,
-                                                 bool* taken) {
-  // The name changes first, because the commit derives its key from it; a
-  // failed commit puts it back.
-  Directory* const from = file->parent;
-  const std::shared_ptr<Inode> from_alive = names.inodes().Find(from->number);
-  const std::string old_name = file->name;
-  const std::string old_key = names.Key(*file);
-  const bool old_object = file->base.has_value();
-  if (replaced != nullptr) names.Detach(*replaced);
-  names.Detach(*file);
-  names.Attach(*to, new_name, file);
-  const bool was_exclusive = std::exchange(file->exclusive, false);
-  Result<void> done = co_await publisher.CommitRenamed(file, no_replace);
-  if (!done) {
-    names.Detach(*file);
-    names.Attach(*from, old_name, file);
-    if (replaced != nullptr) names.Attach(*to, new_name, replaced);
-    file->exclusive = was_exclusive;
-    co_return done;
-  }
-  *taken = true;
-  if (file->dirty) {
-    file->dirty->set_held(IsHeldName(new_name, context.options.held_names));
-  }
-  if (old_object) {
-    Result<void> deleted = co_await DeleteObject(context.store, old_key);
-    if (!deleted) {
-      co_return Fail(deleted.error().WithContext(
-          "both names exist now: " + old_key + " could not be removed"));
-    }
-  }
   co_return Result<void>();
 }
 

@@ -19,10 +19,12 @@ PublishTransition FromClean(E event) {
     case E::kFlushDying:
     case E::kFlushClose:
     case E::kFsync:
+    case E::kFsyncReader:
     case E::kRename:
     case E::kReleaseOther:
     case E::kReleaseLast:
-    case E::kReleaseLastMapped:
+    case E::kReleaseLastVouched:
+    case E::kVouchersGone:
     case E::kDrainExpired: return {S::kClean, A::kNone};
     case E::kPublished:
     case E::kPublishFailed: return {S::kClean, A::kBug};
@@ -40,11 +42,14 @@ PublishTransition FromDirty(E event) {
     case E::kFlushDying: return {S::kTorn, A::kNone};
     case E::kFlushClose:
     case E::kFsync:
+    case E::kFsyncReader:
     case E::kRename: return {S::kPublishing, A::kPublish};
     case E::kUnlink: return {S::kGone, A::kNone};
+    // Whoever is left will say by its own close whether the bytes are whole.
+    case E::kVouchersGone:
     case E::kReleaseOther: return {S::kDirty, A::kNone};
     case E::kReleaseLast: return {S::kClean, A::kDiscard};
-    case E::kReleaseLastMapped: return {S::kPublishing, A::kPublish};
+    case E::kReleaseLastVouched: return {S::kPublishing, A::kPublish};
     case E::kDrainExpired: return {S::kClean, A::kDiscard};
     case E::kPublished:
     case E::kPublishFailed: return {S::kDirty, A::kBug};
@@ -64,11 +69,13 @@ PublishTransition FromPublishing(E event) {
     case E::kFlushDying:
     case E::kFlushClose:
     case E::kFsync:
+    case E::kFsyncReader:
     case E::kRename:
     case E::kUnlink:
     case E::kReleaseOther:
     case E::kReleaseLast:
-    case E::kReleaseLastMapped:
+    case E::kReleaseLastVouched:
+    case E::kVouchersGone:
     case E::kDrainExpired: return {S::kPublishing, A::kWait};
   }
   return {S::kPublishing, A::kBug};
@@ -82,7 +89,8 @@ PublishTransition FromTorn(E event) {
     case E::kWriteFailed: return {S::kFailed, A::kReport};
     case E::kFlushStranger:
     case E::kFlushShared:
-    case E::kFlushDying: return {S::kTorn, A::kNone};
+    case E::kFlushDying:
+    case E::kFsyncReader: return {S::kTorn, A::kNone};
     case E::kFlushClose:
     case E::kFsync: return {S::kPublishing, A::kPublish};
     // Nobody vouches for the bytes: what is renamed is the old version.
@@ -90,7 +98,8 @@ PublishTransition FromTorn(E event) {
     case E::kUnlink: return {S::kGone, A::kNone};
     case E::kReleaseOther: return {S::kTorn, A::kNone};
     case E::kReleaseLast:
-    case E::kReleaseLastMapped:
+    case E::kReleaseLastVouched:
+    case E::kVouchersGone:
     case E::kDrainExpired: return {S::kClean, A::kDiscard};
     case E::kPublished:
     case E::kPublishFailed: return {S::kTorn, A::kBug};
@@ -106,13 +115,15 @@ PublishTransition FromFailed(E event) {
     case E::kFlushClose:
     case E::kFlushShared:
     case E::kFsync:
+    case E::kFsyncReader:
     case E::kRename: return {S::kFailed, A::kReport};
     case E::kFlushStranger:
     case E::kFlushDying:
+    case E::kVouchersGone:
     case E::kReleaseOther: return {S::kFailed, A::kNone};
     case E::kUnlink: return {S::kGone, A::kNone};
     case E::kReleaseLast:
-    case E::kReleaseLastMapped:
+    case E::kReleaseLastVouched:
     case E::kDrainExpired: return {S::kClean, A::kDiscard};
     case E::kPublished:
     case E::kPublishFailed: return {S::kFailed, A::kBug};
@@ -133,10 +144,12 @@ PublishTransition FromGone(E event) {
     case E::kFlushDying:
     case E::kFlushClose:
     case E::kFsync:
+    case E::kFsyncReader:
     case E::kUnlink:
     case E::kReleaseOther:
     case E::kReleaseLast:
-    case E::kReleaseLastMapped:
+    case E::kReleaseLastVouched:
+    case E::kVouchersGone:
     case E::kDrainExpired: return {S::kGone, A::kNone};
   }
   return {S::kGone, A::kBug};
@@ -178,11 +191,13 @@ std::string_view PublishEventName(PublishEvent event) {
     case E::kFlushDying: return "flush-dying";
     case E::kFlushClose: return "flush-close";
     case E::kFsync: return "fsync";
+    case E::kFsyncReader: return "fsync-reader";
     case E::kRename: return "rename";
     case E::kUnlink: return "unlink";
     case E::kReleaseOther: return "release-other";
     case E::kReleaseLast: return "release-last";
-    case E::kReleaseLastMapped: return "release-last-mapped";
+    case E::kReleaseLastVouched: return "release-last-vouched";
+    case E::kVouchersGone: return "vouchers-gone";
     case E::kPublished: return "published";
     case E::kPublishFailed: return "publish-failed";
     case E::kDrainExpired: return "drain-expired";

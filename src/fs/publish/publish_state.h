@@ -22,21 +22,24 @@ enum class PublishEvent {
   kTruncateToZero,  // O_TRUNC or size 0: rewritten from the start
   kWriteFailed,     // bytes were lost: the content can never be whole
   kFlushStranger,   // FLUSH by a group that neither opened nor wrote the handle
-  kFlushShared,     // FLUSH by a group that keeps another descriptor
+  kFlushShared,     // FLUSH by a group that keeps another descriptor, or that
+                    // wrote none of what is unpublished
   kFlushDying,      // FLUSH by a group that a signal is ending
   kFlushClose,      // FLUSH by anybody else: close() or an ordinary exit
   kFsync,
-  kRename,             // of this file
-  kUnlink,             // or replaced by a rename
-  kReleaseOther,       // a writable handle is gone, others remain
-  kReleaseLast,        // the last writable handle is gone
-  kReleaseLastMapped,  // the same, and mapped pages arrived since the last
-                       // publish
-  kPublished,          // the commit succeeded
+  kFsyncReader,         // through a descriptor that cannot write
+  kRename,              // of this file
+  kUnlink,              // or replaced by a rename
+  kReleaseOther,        // a writable handle is gone, others remain
+  kReleaseLast,         // the last writable handle is gone
+  kReleaseLastVouched,  // the same, and unpublished bytes came from a mapping
+                        // or from a group that lives
+  kVouchersGone,  // nobody is left who could say that the bytes are whole
+  kPublished,     // the commit succeeded
   kPublishFailed,
   kDrainExpired,  // the mount ends and its deadline has passed
 };
-inline constexpr int kPublishEventCount = 16;
+inline constexpr int kPublishEventCount = 18;
 
 enum class PublishAction {
   kNone,     // answer success

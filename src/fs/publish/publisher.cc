@@ -1,31 +1,57 @@
 #include "fs/publish/publisher.h"
 
-#include <sys/stat.h>
-
 #include <cassert>
-#include <cstdio>
-#include <random>
+#include <cstdlib>
 #include <utility>
 
 #include "common/log.h"
 #include "fs/tree/name_rules.h"
-#include "transfer/object_writer.h"
 
 namespace ckptfs::fs {
 
 namespace {
 
-std::string RandomTag() {
-  std::random_device device;
-  char text[17];
-  std::snprintf(text, sizeof text, "%08x%08x", device(), device());
-  return text;
+// What a lost file's log line says of the end of its writers.
+std::string HowItEnded(PublishEvent cause) {
+  switch (cause) {
+    case PublishEvent::kDrainExpired:
+      return "it was still being written when the mount ended";
+    case PublishEvent::kVouchersGone:
+    case PublishEvent::kRename: return "its writer was killed";
+    default: return "its writer ended without closing it";
+  }
 }
 
 }  // namespace
 
 Publisher::Publisher(Context& context, Namespace& names)
-    : context_(context), names_(names), preserve_tag_(RandomTag()) {}
+    : context_(context),
+      names_(names),
+      preserved_(context, names),
+      attributes_(context, names) {}
+
+void Publisher::Check(const File& file) const {
+  if (!context_.options.check_invariants) return;
+  const FileContent& c = file.content;
+  bool ok = file.mutex.locked();
+  switch (c.state_) {
+    case PublishState::kClean:
+      // Without a base it is a new file that was given up: no name leads to it.
+      ok = ok && (c.base_ || file.parent == nullptr) && !c.error_ &&
+           c.writers_.empty() && !c.mapped_writes_;
+      break;
+    case PublishState::kDirty:
+    case PublishState::kPublishing:
+    case PublishState::kTorn: ok = ok && c.dirty_ && !c.error_; break;
+    case PublishState::kFailed: ok = ok && c.error_.has_value(); break;
+    case PublishState::kGone: ok = ok && file.parent == nullptr; break;
+  }
+  ok = ok && (!c.preserved_from_ || (c.base_ && file.open_handles > 0));
+  if (ok) return;
+  LogError("broken invariant of " + names_.Path(file) + " in state " +
+           std::string(PublishStateName(c.state_)));
+  std::abort();
+}
 
 Task<Result<void>> Publisher::LockAndHandle(std::shared_ptr<File> file,
                                             PublishEvent event) {
@@ -36,51 +62,72 @@ Task<Result<void>> Publisher::LockAndHandle(std::shared_ptr<File> file,
 
 Task<Result<void>> Publisher::Handle(std::shared_ptr<File> file,
                                      PublishEvent event) {
+  assert(file->mutex.locked());
   NoticeFailure(*file);
-  const PublishTransition t = NextPublishState(file->state, event);
+  FileContent& content = file->content;
+  const PublishTransition t = NextPublishState(content.state_, event);
   // The mutex is held over every commit, so nobody sees kPublishing here.
   assert(t.action != PublishAction::kWait);
   switch (t.action) {
-    case PublishAction::kNone: file->state = t.next; co_return Result<void>();
+    case PublishAction::kNone:
+      content.state_ = t.next;
+      if (t.next == PublishState::kGone) content.error_.reset();
+      co_return Result<void>();
     case PublishAction::kReport:
-      file->state = t.next;
-      co_return Fail(*file->error);
+      content.state_ = t.next;
+      co_return ckptfs::Fail(*content.error_);
     case PublishAction::kDiscard:
-      file->state = t.next;
-      Discard(file);
+      content.state_ = t.next;
+      Discard(file, event);
+      Check(*file);
       co_return Result<void>();
     case PublishAction::kPublish: {
-      Result<void> done = co_await Commit(file, false, false);
+      Result<void> done = co_await Commit(file, ConditionOf(*file));
       co_return done;
     }
     case PublishAction::kWait:
     case PublishAction::kBug: break;
   }
-  co_return Fail(ErrorCode::kInternal,
-                 std::string(PublishEventName(event)) + " in state " +
-                     std::string(PublishStateName(file->state)));
+  co_return ckptfs::Fail(ErrorCode::kInternal,
+                         std::string(PublishEventName(event)) + " in state " +
+                             std::string(PublishStateName(content.state_)));
 }
 
 Result<void> Publisher::Note(File& file, PublishEvent event) {
-  NoticeFailure(file);
-  const PublishTransition t = NextPublishState(file.state, event);
-  file.state = t.next;
-  if (t.action == PublishAction::kReport) return Fail(*file.error);
+  const PublishTransition t = NextPublishState(file.content.state_, event);
+  file.content.state_ = t.next;
+  if (t.action == PublishAction::kReport) {
+    return ckptfs::Fail(*file.content.error_);
+  }
   return {};
 }
 
 void Publisher::NoticeFailure(File& file) {
-  if (!file.dirty || !file.dirty->error() || file.error ||
-      file.state == PublishState::kPublishing) {
+  assert(file.mutex.locked());
+  FileContent& content = file.content;
+  if (!content.dirty_ || !content.dirty_->error() || content.error_ ||
+      content.state_ == PublishState::kGone) {
     return;
   }
-  file.error = file.dirty->error()->WithContext(names_.Path(file));
-  file.state = NextPublishState(file.state, PublishEvent::kWriteFailed).next;
-  LogError("upload failed: " + file.error->ToString());
+  const Error error = content.dirty_->error()->WithContext(names_.Path(file));
+  LogError("upload failed: " + error.ToString());
+  Fail(file, error);
+}
+
+void Publisher::Fail(File& file, Error error) {
+  assert(file.mutex.locked());
+  FileContent& content = file.content;
+  content.state_ =
+      NextPublishState(content.state_, PublishEvent::kWriteFailed).next;
+  if (content.state_ == PublishState::kGone) return;
+  if (content.dirty_) content.dirty_->GiveUp(error);
+  content.error_ = std::move(error);
+  Check(file);
 }
 
 void Publisher::EnsureDirty(File& file) {
-  if (file.dirty) return;
+  FileContent& content = file.content;
+  if (content.dirty_) return;
   DirtyFileOptions options;
   options.window_bytes = context_.options.stream_window_bytes;
   options.parts_in_flight = context_.options.parts_in_flight;
@@ -88,58 +135,145 @@ void Publisher::EnsureDirty(File& file) {
     // Checked when the mount was made.
     options.plan = *PartPlan::Fixed(context_.options.part_bytes);
   }
-  file.dirty = std::make_shared<DirtyFile>(
+  content.dirty_ = std::make_shared<DirtyFile>(
       DirtyFile::Parts{&context_.store, &context_.strand, &context_.slabs,
                        &context_.write_memory},
-      std::move(options), file.base, [this, f = &file] {
-        return UploadTarget{names_.Key(*f), AttributesForUpload(*f)};
+      std::move(options), content.base_, [this, f = &file] {
+        return UploadTarget{names_.Key(*f), attributes_.ForUpload(*f)};
       });
-  file.dirty->set_held(IsHeldName(file.name, context_.options.held_names));
+  content.dirty_->set_held(IsHeldName(file.name, context_.options.held_names));
+  ++content.moves_;
 }
 
-ObjectAttributes Publisher::AttributesForUpload(const File& file) const {
-  ObjectAttributes out;
-  if (file.base) {
-    // Other tools' metadata on an overwritten object stays with it.
-    out.metadata = file.base->metadata;
-    out.metadata.erase(kNonceMetadataName);
-    out.content_type = file.base->content_type;
+void Publisher::DropDirty(File& file) {
+  if (!file.content.dirty_) return;
+  file.content.dirty_.reset();
+  ++file.content.moves_;
+}
+
+void Publisher::Wrote(File& file, const Writer& who) {
+  if (who.page) {
+    file.content.mapped_writes_ = true;
+  } else {
+    file.content.writers_.Add(who.group);
   }
-  EncodeAttributes({file.mode, file.uid, file.gid, file.mtime, file.atime},
-                   out.metadata);
-  return out;
 }
 
-Task<Result<void>> Publisher::CommitRenamed(std::shared_ptr<File> file,
-                                            bool no_replace) {
-  Result<void> done = co_await Commit(file, true, no_replace);
-  co_return done;
+void Publisher::Create(File& file, const Writer& who, bool exclusive,
+                       bool assumed_absent) {
+  file.content.exclusive_ = exclusive;
+  file.content.assumed_absent_ = assumed_absent;
+  EnsureDirty(file);
+  // A new file is clean without a base: the event cannot be refused.
+  const Result<void> noted = Note(file, PublishEvent::kWrite);
+  assert(noted);
+  (void)noted;
+  Wrote(file, who);
 }
 
-Task<Result<void>> Publisher::Commit(std::shared_ptr<File> file, bool renamed,
-                                     bool no_replace) {
+bool Publisher::CanWrite(File& file, std::uint64_t offset, std::size_t size) {
+  return file.content.dirty_ && file.content.dirty_->Ready(offset, size);
+}
+
+Task<Result<void>> Publisher::PrepareWrite(std::shared_ptr<File> file,
+                                           std::uint64_t offset,
+                                           std::size_t size) {
+  NoticeFailure(*file);
+  if (file->content.state_ == PublishState::kFailed) {
+    co_return ckptfs::Fail(*file->content.error_);
+  }
+  EnsureDirty(*file);
+  co_await attributes_.Settled(file);
+  const std::shared_ptr<DirtyFile> dirty = file->content.dirty_;
+  Result<void> ready = co_await dirty->Prepare(offset, size);
+  if (ready) co_return ready;
+  const Error error = ready.error().WithContext(names_.Path(*file));
+  LogError("write refused: " + error.ToString());
+  Fail(*file, error);
+  co_return ckptfs::Fail(error);
+}
+
+Result<void> Publisher::Write(File& file, std::uint64_t offset, SlabSlice data,
+                              const Writer& who) {
+  NoticeFailure(file);
+  CKPTFS_RETURN_IF_ERROR(Note(file, PublishEvent::kWrite));
+  file.content.dirty_->Write(offset, std::move(data));
+  if (file.content.state_ != PublishState::kGone) Wrote(file, who);
+  Check(file);
+  return {};
+}
+
+Task<Result<void>> Publisher::Resize(std::shared_ptr<File> file,
+                                     std::uint64_t size, const Writer& who) {
+  NoticeFailure(*file);
+  FileContent& content = file->content;
+  if (size > 0 && content.state_ == PublishState::kFailed) {
+    co_return ckptfs::Fail(*content.error_);
+  }
+  EnsureDirty(*file);
+  if (size > 0) co_await attributes_.Settled(file);
+  const std::shared_ptr<DirtyFile> dirty = content.dirty_;
+  Result<void> resized = co_await dirty->Resize(size);
+  if (!resized) {
+    const Error error = resized.error().WithContext(names_.Path(*file));
+    LogError("truncate refused: " + error.ToString());
+    if (content.state_ == PublishState::kClean && file->open_writers == 0) {
+      DropDirty(*file);
+    }
+    co_return ckptfs::Fail(error);
+  }
+  if (size == 0) content.error_.reset();
+  Result<void> noted = Note(
+      *file, size == 0 ? PublishEvent::kTruncateToZero : PublishEvent::kWrite);
+  CKPTFS_CO_RETURN_IF_ERROR(noted);
+  if (content.state_ != PublishState::kGone) {
+    // What others wrote is no more.
+    if (size == 0) content.writers_.clear();
+    if (size == 0) content.mapped_writes_ = false;
+    Wrote(*file, who);
+  }
+  ++content.moves_;
+  Check(*file);
+  co_return Result<void>();
+}
+
+void Publisher::Died(File& file, const ProcessGroup& group) {
+  assert(file.mutex.locked());
+  file.content.writers_.Remove(group);
+}
+
+WriteCondition Publisher::ConditionOf(const File& file) const {
+  const FileContent& content = file.content;
+  WriteCondition condition;
+  if (content.exclusive_ || content.assumed_absent_) {
+    condition.if_none_match = true;
+  } else if (content.dirty_->keeps_base() && content.base_) {
+    condition.if_match = content.base_->etag;
+  }
+  return condition;
+}
+
+Task<Result<void>> Publisher::Commit(std::shared_ptr<File> file,
+                                     WriteCondition condition) {
+  assert(file->mutex.locked());
+  FileContent& content = file->content;
   const std::string path = names_.Path(*file);
   if (file->parent == nullptr) {
-    // Replaced in the bucket while it was open here.
-    file->error = Error(ErrorCode::kStale,
-                        path + " was replaced or removed in the bucket");
-    file->state = PublishState::kFailed;
-    co_return Fail(*file->error);
+    const Error error(ErrorCode::kStale,
+                      path + " was replaced or removed in the bucket");
+    Fail(*file, error);
+    co_return ckptfs::Fail(error);
   }
-  file->state = PublishState::kPublishing;
-  WriteCondition condition;
-  if (renamed) {
-    condition.if_none_match = no_replace;
-  } else if (file->exclusive || file->assumed_absent) {
-    condition.if_none_match = true;
-  } else if (file->dirty->keeps_base() && file->base) {
-    condition.if_match = file->base->etag;
-  }
-  Result<ObjectInfo> info = co_await file->dirty->Publish(condition);
+  content.state_ = PublishState::kPublishing;
+  const bool conditional = !condition.if_match.empty();
+  co_await attributes_.Settled(file);
+  if (conditional) condition.if_match = content.base_->etag;
+  const std::shared_ptr<DirtyFile> dirty = content.dirty_;
+  Result<ObjectInfo> info = co_await dirty->Publish(condition);
   if (!info) {
     Error error = info.error();
     if (error.code() == ErrorCode::kPreconditionFailed) {
-      error = condition.if_none_match && !file->assumed_absent
+      error = condition.if_none_match
                   ? Error(ErrorCode::kAlreadyExists,
                           "somebody else created the object first")
                   : Error(ErrorCode::kStale,
@@ -152,55 +286,74 @@ Task<Result<void>> Publisher::Commit(std::shared_ptr<File> file, bool renamed,
         error.code() == ErrorCode::kInvalidArgument) {
       error = Error(ErrorCode::kDataLoss, error.ToString());
     }
-    file->error = error.WithContext(path);
-    file->state = NextPublishState(PublishState::kPublishing,
-                                   PublishEvent::kPublishFailed)
-                      .next;
-    LogError("not published: " + file->error->ToString());
-    co_return Fail(*file->error);
+    error = error.WithContext(path);
+    content.state_ = NextPublishState(PublishState::kPublishing,
+                                      PublishEvent::kPublishFailed)
+                         .next;
+    content.error_ = error;
+    Check(*file);
+    LogError("not published: " + error.ToString());
+    co_return ckptfs::Fail(error);
   }
-  file->state =
+  content.state_ =
       NextPublishState(PublishState::kPublishing, PublishEvent::kPublished)
           .next;
-  ++file->publish_epoch;
-  file->error.reset();
-  file->exclusive = file->assumed_absent = false;
-  file->mapped_writes = false;
-  file->base = *std::move(info);
-  file->stored = DecodeAttributes(file->base->metadata);
+  content.base_ = *std::move(info);
+  content.stored_ = DecodeAttributes(content.base_->metadata);
+  NothingUnpublished(*file);
   // What is stored is what stat shows: a later mount must see the same time.
-  if (file->stored.mtime && !file->mtime_explicit) {
-    file->mtime = *file->stored.mtime;
+  if (content.stored_.mtime && !file->mtime_explicit) {
+    file->mtime = *content.stored_.mtime;
   }
   names_.NoteChange(*file->parent, file->name, true);
-  if (AttributesDiffer(*file)) AttributesChanged(file);
-  if (file->open_writers == 0) file->dirty.reset();
+  if (attributes_.Differ(*file)) attributes_.Changed(file);
+  if (file->open_writers == 0) DropDirty(*file);
+  Check(*file);
   co_return Result<void>();
 }
 
-void Publisher::Discard(std::shared_ptr<File> file) {
+void Publisher::NothingUnpublished(File& file) {
+  FileContent& content = file.content;
+  ++content.epoch_;
+  ++content.moves_;
+  content.error_.reset();
+  content.exclusive_ = content.assumed_absent_ = false;
+  content.mapped_writes_ = false;
+  content.writers_.clear();
+}
+
+void Publisher::Rebase(File& file, ObjectInfo base) {
+  assert(file.mutex.locked());
+  FileContent& content = file.content;
+  const ObjectInfo before = *std::exchange(content.base_, std::move(base));
+  content.stored_ = DecodeAttributes(content.base_->metadata);
+  if (content.dirty_) content.dirty_->MoveBase(before, *content.base_);
+  ++content.moves_;
+  Check(file);
+}
+
+void Publisher::Discard(std::shared_ptr<File> file, PublishEvent cause) {
   ++context_.lost_files;
+  FileContent& content = file->content;
   const std::string path = names_.Path(*file);
   const bool unknown =
-      file->error && file->error->code() == ErrorCode::kOutcomeUnknown;
+      content.error_ && content.error_->code() == ErrorCode::kOutcomeUnknown;
   const std::string fate =
-      unknown      ? "the object is the new or the old one: look"
-      : file->base ? "the object in the bucket is unchanged"
-                   : "no object was created";
+      unknown         ? "the object is the new or the old one: look"
+      : content.base_ ? "the object in the bucket is unchanged"
+                      : "no object was created";
   LogError("lost: " + path + ": " +
-           (file->error ? file->error->ToString()
-                        : std::string("its writer ended without closing it")) +
+           (content.error_ ? content.error_->ToString() : HowItEnded(cause)) +
            "; " + fate);
   AbandonUpload(*file);
-  file->error.reset();
-  file->exclusive = file->assumed_absent = false;
-  file->mapped_writes = false;
+  if (file->open_handles > 0) content.discarded_.push_back(content.epoch_);
+  NothingUnpublished(*file);
   ++file->content_generation;
   if (unknown && file->parent != nullptr) {
     context_.notifier.InvalidateEntry(file->parent->number, file->name);
     names_.Forget(*file->parent, file->name);
-  } else if (file->base) {
-    names_.ApplyStored(*file, *file->base);
+  } else if (content.base_) {
+    names_.ApplyStored(*file, *content.base_);
   } else if (file->parent != nullptr) {
     context_.notifier.InvalidateEntry(file->parent->number, file->name);
     names_.NoteChange(*file->parent, file->name, false);
@@ -210,8 +363,9 @@ void Publisher::Discard(std::shared_ptr<File> file) {
 }
 
 void Publisher::AbandonUpload(File& file) {
-  if (!file.dirty) return;
-  std::shared_ptr<DirtyFile> dirty = std::move(file.dirty);
+  if (!file.content.dirty_) return;
+  std::shared_ptr<DirtyFile> dirty = file.content.dirty_;
+  DropDirty(file);
   if (!dirty->upload_begun()) return;
   RunInBackground(context_, Abandon(std::move(dirty), names_.Path(file)));
 }
@@ -225,133 +379,20 @@ Task<void> Publisher::Abandon(std::shared_ptr<DirtyFile> dirty,
   }
 }
 
-Task<Result<void>> Publisher::PreserveForReaders(std::shared_ptr<File> file) {
-  if (!file->base || file->open_handles == 0 || file->preserved_from ||
-      file->state == PublishState::kGone) {
-    co_return Result<void>();
-  }
-  const std::string key = names_.ReservedKey(
-      "open/" + preserve_tag_ + "-" + std::to_string(++preserved_count_));
-  const WriteCondition none;
-  Result<ObjectInfo> copy = co_await CopyObject(context_.store, context_.strand,
-                                                *file->base, key, none);
-  if (!copy) {
-    // A condition is found not to hold before the copy is made or behind it,
-    // and a reply may be lost: there may be one, which nobody will read.
-    RunInBackground(context_, RemoveObject(key));
-    const ErrorCode code = copy.error().code();
-    // Already replaced or removed by somebody else: nothing left to keep.
-    if (code == ErrorCode::kNotFound ||
-        code == ErrorCode::kPreconditionFailed) {
-      co_return Result<void>();
-    }
-    co_return Fail(copy.error().WithContext("keeping " + names_.Path(*file) +
-                                            " for its open readers"));
-  }
-  file->preserved_from = std::exchange(file->base, *std::move(copy));
-  if (file->dirty) file->dirty->MoveBase(*file->preserved_from, *file->base);
-  co_return Result<void>();
-}
-
-void Publisher::KeepObject(File& file) {
-  if (!file.preserved_from) return;
-  const ObjectInfo copy = *std::exchange(
-      file.base, std::exchange(file.preserved_from, std::nullopt));
-  if (file.dirty) file.dirty->MoveBase(copy, *file.base);
-  // Reads of the copy that are under way find out, and read the object.
-  RunInBackground(context_, RemoveObject(copy.key));
+void Publisher::AbandonGone(File& file) {
+  assert(file.mutex.locked());
+  if (file.content.state_ == PublishState::kGone) AbandonUpload(file);
 }
 
 void Publisher::CleanUpClosed(File& file) {
+  assert(file.mutex.locked());
+  if (file.open_writers == 0 && file.content.state_ == PublishState::kClean) {
+    DropDirty(file);
+  }
   if (file.open_handles > 0) return;
-  if (file.state == PublishState::kGone) AbandonUpload(file);
-  if (file.state == PublishState::kClean || file.state == PublishState::kGone) {
-    file.dirty.reset();
-  }
-  if (file.preserved_from) {
-    file.preserved_from.reset();
-    RunInBackground(context_, RemoveObject(file.base->key));
-  }
-}
-
-Task<void> Publisher::RemoveObject(std::string key) {
-  Result<void> removed = co_await DeleteObject(context_.store, key);
-  if (!removed) {
-    LogWarning("left over: " + key + ": " + removed.error().ToString());
-  }
-}
-
-Task<void> Publisher::RemovePreserved() {
-  std::vector<std::string> keys;
-  for (const auto& [number, inode] : names_.inodes().all()) {
-    File* file = inode->AsFile();
-    if (file == nullptr || !file->preserved_from) continue;
-    file->preserved_from.reset();
-    keys.push_back(file->base->key);
-  }
-  for (const std::string& key : keys) co_await RemoveObject(key);
-}
-
-bool Publisher::AttributesDiffer(const File& file) const {
-  const StoredAttributes& s = file.stored;
-  const mode_t stored_mode =
-      s.mode.value_or(S_IFREG | context_.options.file_mode);
-  return (stored_mode & 0777) != (file.mode & 0777) ||
-         s.uid.value_or(context_.options.uid) != file.uid ||
-         s.gid.value_or(context_.options.gid) != file.gid ||
-         (s.mtime ? *s.mtime != file.mtime
-                  : file.base->last_modified != file.mtime);
-}
-
-void Publisher::AttributesChanged(const std::shared_ptr<File>& file) {
-  if (file->state != PublishState::kClean || !file->base ||
-      file->preserved_from || file->base->size > kSelfCopyLimit) {
-    return;
-  }
-  attribute_changes_.push_back(file);
-  if (attribute_timer_) return;
-  attribute_timer_ = true;
-  context_.clock.RunAfter(kAttributeDelay, context_.strand, [this] {
-    attribute_timer_ = false;
-    RunInBackground(context_, PersistAllAttributes());
-  });
-}
-
-Task<void> Publisher::PersistAllAttributes() {
-  std::vector<std::weak_ptr<File>> changes =
-      std::exchange(attribute_changes_, {});
-  for (const std::weak_ptr<File>& weak : changes) {
-    std::shared_ptr<File> file = weak.lock();
-    if (file == nullptr) continue;
-    co_await PersistAttributes(file);
-    names_.DropIfUnused(file);
-  }
-}
-
-Task<void> Publisher::PersistAttributes(std::shared_ptr<File> file) {
-  StrandMutex::Guard guard = co_await file->mutex.Lock();
-  if (file->state != PublishState::kClean || !file->base ||
-      file->parent == nullptr || !AttributesDiffer(*file)) {
-    co_return;
-  }
-  CopyRequest request;
-  request.source_key = request.key = names_.Key(*file);
-  request.source_if_match = file->base->etag;
-  request.replace_attributes = AttributesForUpload(*file);
-  const ObjectAttributes written = *request.replace_attributes;
-  Result<PutResult> copied = co_await context_.store.Copy(std::move(request));
-  if (!copied) {
-    LogWarning(
-        "the new attributes of " + names_.Path(*file) +
-        " last until the end of the mount: " + copied.error().ToString());
-    co_return;
-  }
-  file->base->etag = copied->etag;
-  file->base->version_id = copied->version_id;
-  file->base->metadata = written.metadata;
-  file->stored = DecodeAttributes(written.metadata);
-  // A writer that has not changed anything yet must not hold the old version.
-  file->dirty.reset();
+  if (file.content.state_ == PublishState::kGone) AbandonUpload(file);
+  file.content.discarded_.clear();
+  preserved_.Drop(file);
 }
 
 }  // namespace ckptfs::fs

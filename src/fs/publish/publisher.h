@@ -1,20 +1,31 @@
-// Publisher: runs the publish state machine of files against S3: commits,
-// discards, preserved copies and late attribute changes.
+// Publisher: the single door to a file's content. Feeds events to its state
+// machine and runs what they ask for: commits, discards, changes of size.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "common/task.h"
 #include "fs/context.h"
+#include "fs/process_oracle.h"
+#include "fs/publish/attribute_writer.h"
+#include "fs/publish/preserved_copies.h"
 #include "fs/tree/inode.h"
 #include "fs/tree/namespace.h"
 
 namespace ckptfs::fs {
 
-// Strand only. "REQUIRES: locked" means that the caller holds file->mutex.
+// Who changes a file. Pages of a mapping come from nobody that is known.
+struct Writer {
+  ProcessGroup group;
+  bool page = false;
+  static Writer Page() { return {{}, true}; }
+};
+
+// Strand only. "REQUIRES: locked" means that the caller holds file->mutex; it
+// is asserted.
 class Publisher {
  public:
   Publisher(Context& context, Namespace& names);
@@ -26,56 +37,68 @@ class Publisher {
   Task<Result<void>> LockAndHandle(std::shared_ptr<File> file,
                                    PublishEvent event);
 
-  // For a rename of a dirty file, whose name is already the new one: commits
-  // under it. `no_replace`: kAlreadyExists if the key exists. REQUIRES: locked.
-  Task<Result<void>> CommitRenamed(std::shared_ptr<File> file, bool no_replace);
+  // A new file, under a name that is free here. `exclusive`: O_EXCL;
+  // `assumed_absent`: no O_TRUNC either, so what somebody else has put there
+  // meanwhile must not be replaced unseen. No wait.
+  void Create(File& file, const Writer& who, bool exclusive,
+              bool assumed_absent);
 
-  // Makes `file` writable: creates its DirtyFile from the base. No wait.
-  void EnsureDirty(File& file);
-  // Applies an event that needs no S3 (write, truncate); REQUIRES: not
-  // publishing. kReport gives the error that stays.
-  Result<void> Note(File& file, PublishEvent event);
-  // An upload may have failed since anybody looked.
+  // Whether Write of that range can follow at once.
+  bool CanWrite(File& file, std::uint64_t offset, std::size_t size);
+  // Makes it so; may wait for S3 and for memory. After an error the content
+  // lacks bytes that its writer believes it wrote: it is failed.
+  // REQUIRES: locked.
+  Task<Result<void>> PrepareWrite(std::shared_ptr<File> file,
+                                  std::uint64_t offset, std::size_t size);
+  // REQUIRES: locked; CanWrite, or PrepareWrite just now.
+  Result<void> Write(File& file, std::uint64_t offset, SlabSlice data,
+                     const Writer& who);
+  // A change of size; of 0, a file rewritten from the start. An error changes
+  // nothing. REQUIRES: locked.
+  Task<Result<void>> Resize(std::shared_ptr<File> file, std::uint64_t size,
+                            const Writer& who);
+  // A signal has ended the group: it vouches for nothing any more.
+  // REQUIRES: locked.
+  void Died(File& file, const ProcessGroup& group);
+
+  // An upload may have failed since anybody looked. REQUIRES: locked.
   void NoticeFailure(File& file);
-
-  // Copies the base below the reserved prefix when handles still need it,
-  // before this mount removes or replaces the object. REQUIRES: locked.
-  Task<Result<void>> PreserveForReaders(std::shared_ptr<File> file);
-  // The object stays after all: undoes that. REQUIRES: locked.
-  void KeepObject(File& file);
   // The last handle is gone. REQUIRES: locked.
   void CleanUpClosed(File& file);
-  // Drops what a gone or torn file had sent, in the background.
-  void AbandonUpload(File& file);
+  // The mount ends: what a gone file has sent is dropped, also while it is
+  // open. REQUIRES: locked.
+  void AbandonGone(File& file);
 
-  // Removes every preserved copy, whoever still reads it: the mount ends.
-  Task<void> RemovePreserved();
+  // For Renamer: publishes what is written under the file's present name.
+  // REQUIRES: locked.
+  Task<Result<void>> Commit(std::shared_ptr<File> file,
+                            WriteCondition condition);
+  // The condition that the file's history asks for.
+  WriteCondition ConditionOf(const File& file) const;
+  // The published object lies elsewhere now, or is another one with the same
+  // bytes. REQUIRES: locked, kClean.
+  void Rebase(File& file, ObjectInfo base);
+  // The content is lost with `error`. REQUIRES: locked.
+  void Fail(File& file, Error error);
 
-  // Persists mode, owner and times of an idle file by a self-copy, soon.
-  void AttributesChanged(const std::shared_ptr<File>& file);
-  // Does so now for all that wait.
-  Task<void> PersistAllAttributes();
-
-  // Idle objects above this keep attribute changes for the life of the mount.
-  static constexpr std::uint64_t kSelfCopyLimit = 64ull << 20;
-  static constexpr Duration kAttributeDelay = std::chrono::seconds(1);
+  PreservedCopies& preserved() { return preserved_; }
+  AttributeWriter& attributes() { return attributes_; }
 
  private:
-  Task<Result<void>> Commit(std::shared_ptr<File> file, bool renamed,
-                            bool no_replace);
-  void Discard(std::shared_ptr<File> file);
-  ObjectAttributes AttributesForUpload(const File& file) const;
+  void EnsureDirty(File& file);
+  Result<void> Note(File& file, PublishEvent event);
+  void Wrote(File& file, const Writer& who);
+  void Discard(std::shared_ptr<File> file, PublishEvent cause);
+  void NothingUnpublished(File& file);
+  void DropDirty(File& file);
+  void AbandonUpload(File& file);
   Task<void> Abandon(std::shared_ptr<DirtyFile> dirty, std::string path);
-  Task<void> RemoveObject(std::string key);
-  Task<void> PersistAttributes(std::shared_ptr<File> file);
-  bool AttributesDiffer(const File& file) const;
+  void Check(const File& file) const;
 
   Context& context_;
   Namespace& names_;
-  std::vector<std::weak_ptr<File>> attribute_changes_;
-  bool attribute_timer_ = false;
-  std::uint64_t preserved_count_ = 0;
-  const std::string preserve_tag_;  // tells this mount's copies from others'
+  PreservedCopies preserved_;
+  AttributeWriter attributes_;
 };
 
 }  // namespace ckptfs::fs

@@ -12,11 +12,9 @@
 
 #include <ckptfs/object_store.h>
 
-#include "fs/tree/object_attributes.h"
+#include "fs/publish/file_content.h"
 #include "fs/strand_sync.h"
 #include "fs/types.h"
-#include "fs/write/dirty_file.h"
-#include "fs/publish/publish_state.h"
 
 namespace ckptfs::fs {
 
@@ -93,47 +91,30 @@ class Directory final : public Inode {
 // are to replace it.
 class File final : public Inode {
  public:
-  using Inode::Inode;
+  // Without a base it is new, and is to be given to Publisher::Create at once.
+  File(InodeNumber number, mode_t mode) : Inode(number, mode) {}
+  File(InodeNumber number, mode_t mode, ObjectInfo base)
+      : Inode(number, mode), content(std::move(base)) {}
   File* AsFile() override { return this; }
 
-  std::uint64_t size() const {
-    if (dirty) return dirty->size();
-    return base ? base->size : 0;
-  }
+  std::uint64_t size() const { return content.size(); }
   // Names and sizes come from here, not from S3.
   bool local_truth() const {
-    return state != PublishState::kClean || mutex.locked() || !base;
+    return content.state() != PublishState::kClean || mutex.locked() ||
+           content.storing_attributes() || !content.base();
   }
 
   // Held around everything that may wait and that changes content or
   // publishes it. After a Directory's mutex; two files: by ascending number.
   StrandMutex mutex;
-  // The object this Version stands for. INVARIANT: without it the file is new
-  // and state != kClean.
-  std::optional<ObjectInfo> base;
-  StoredAttributes stored;  // as they are in S3; meaningful with base
-  PublishState state = PublishState::kClean;
-  // INVARIANT: set while state is kDirty, kPublishing or kTorn.
-  // Shared with reads, which may wait while it is replaced.
-  std::shared_ptr<DirtyFile> dirty;
-  std::optional<Error> error;  // set while state is kFailed
-  // Created with O_EXCL and not published yet: commit with If-None-Match.
-  bool exclusive = false;
-  // Created without O_TRUNC under a name that was absent: bytes that another
-  // mount put there since must not be replaced unseen.
-  bool assumed_absent = false;
+  FileContent content;
+
   // The last to set mtime was utimens(), not a write.
   bool mtime_explicit = false;
-  // Mapped pages arrived since the last publish.
-  bool mapped_writes = false;
-  // Counts successful publishes; see Handle::wrote_epoch.
-  std::uint64_t publish_epoch = 1;
+  // Handles that were not released yet. RELEASE comes late and in any order:
+  // only "none" says something, namely that no FLUSH can come any more.
   int open_handles = 0;
   int open_writers = 0;
-  // While base is a private copy below the reserved prefix, to be removed with
-  // the last handle: the object itself, which this mount removes or replaces.
-  // INVARIANT: outside of that unlink or rename, only with kGone.
-  std::optional<ObjectInfo> preserved_from;
 
   // Counts changes of the content; pages cached at an older count are stale.
   std::uint64_t content_generation = 1;

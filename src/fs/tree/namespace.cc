@@ -156,6 +156,11 @@ Task<Result<std::shared_ptr<Inode>>> Namespace::ResolveRemote(
     bool want_prefix) {
   const std::string key = ChildKey(*dir, name);
   const SteadyTime asked = context_.clock.Now();
+  const std::shared_ptr<Inode> asked_of = Child(*dir, name);
+  const std::uint64_t asked_moves =
+      asked_of != nullptr && asked_of->AsFile() != nullptr
+          ? asked_of->AsFile()->content.moves()
+          : 0;
   // Both requests are on the way before either is awaited.
   Future<ObjectInfo> head;
   Future<ListResult> list;
@@ -183,6 +188,16 @@ Task<Result<std::shared_ptr<Inode>>> Namespace::ResolveRemote(
     is_prefix = !r->objects.empty();
     has_marker = is_prefix && r->objects.front().key == key + "/";
   }
+  ObjectInfo marker;
+  const std::shared_ptr<Inode> so_far = Child(*dir, name);
+  if (has_marker && (so_far == nullptr || so_far->AsDirectory() == nullptr)) {
+    Result<ObjectInfo> r = co_await HeadObject(context_.store, key + "/");
+    if (r) {
+      marker = *std::move(r);
+    } else if (r.error().code() != ErrorCode::kNotFound) {
+      co_return Fail(r.error());
+    }
+  }
 
   // This mount may have changed the name while the requests were under way:
   // then its own view is the newer one.
@@ -190,7 +205,11 @@ Task<Result<std::shared_ptr<Inode>>> Namespace::ResolveRemote(
   if (child != dir->children.end()) {
     std::shared_ptr<Inode> known = child->second;
     File* file = known->AsFile();
-    if (file != nullptr && file->local_truth()) co_return known;
+    if (file != nullptr &&
+        (file->local_truth() ||
+         (known == asked_of && file->content.moves() != asked_moves))) {
+      co_return known;
+    }
   }
   const auto change = dir->local_changes.find(name);
   if (change != dir->local_changes.end() && change->second.when >= asked) {
@@ -205,9 +224,7 @@ Task<Result<std::shared_ptr<Inode>>> Namespace::ResolveRemote(
 
   // A key that is also a prefix: the directory wins.
   if (is_prefix) {
-    Result<std::shared_ptr<Inode>> adopted =
-        co_await AdoptPrefix(dir, name, has_marker);
-    co_return adopted;
+    co_return AdoptPrefix(*dir, name, has_marker, std::move(marker));
   }
   if (object) co_return AdoptObject(*dir, name, *std::move(object));
   if (child != dir->children.end() && want_object && want_prefix) {
@@ -226,7 +243,8 @@ std::shared_ptr<Inode> Namespace::AdoptObject(Directory& dir,
   if (child != dir.children.end()) {
     std::shared_ptr<Inode> known = child->second;
     File* file = known->AsFile();
-    if (file != nullptr && file->base && file->base->etag == info.etag) {
+    if (file != nullptr && file->content.base() &&
+        file->content.base()->etag == info.etag) {
       return known;
     }
     // Replaced by somebody else: a new Version with a new number, because the
@@ -234,43 +252,26 @@ std::shared_ptr<Inode> Namespace::AdoptObject(Directory& dir,
     Detach(*known);
     DropIfUnused(known);
   }
-  auto file = std::make_shared<File>(inodes_.NextNumber(),
-                                     S_IFREG | context_.options.file_mode);
+  auto file = std::make_shared<File>(
+      inodes_.NextNumber(), S_IFREG | context_.options.file_mode, info);
   ApplyStored(*file, info);
-  file->stored = DecodeAttributes(info.metadata);
-  file->base = std::move(info);
   inodes_.Add(file);
   Attach(dir, name, file);
   return file;
 }
 
-Task<Result<std::shared_ptr<Inode>>> Namespace::AdoptPrefix(
-    std::shared_ptr<Directory> dir, std::string name, bool has_marker) {
-  auto child = dir->children.find(name);
-  if (child != dir->children.end() && child->second->AsDirectory() != nullptr) {
-    std::shared_ptr<Inode> known = child->second;
+std::shared_ptr<Inode> Namespace::AdoptPrefix(Directory& dir,
+                                              const std::string& name,
+                                              bool has_marker,
+                                              ObjectInfo marker) {
+  const std::shared_ptr<Inode> known = Child(dir, name);
+  if (known != nullptr && known->AsDirectory() != nullptr) {
     known->AsDirectory()->has_marker |= has_marker;
-    co_return known;
+    return known;
   }
-  ObjectInfo marker;
-  if (has_marker) {
-    const std::string marker_key = ChildKey(*dir, name) + "/";
-    Result<ObjectInfo> head = co_await HeadObject(context_.store, marker_key);
-    if (head) {
-      marker = *std::move(head);
-    } else if (head.error().code() != ErrorCode::kNotFound) {
-      co_return Fail(head.error());
-    }
-    child = dir->children.find(name);
-    if (child != dir->children.end()) {
-      std::shared_ptr<Inode> known = child->second;
-      if (known->AsDirectory() != nullptr) co_return known;
-    }
-  }
-  if (child != dir->children.end()) {
-    std::shared_ptr<Inode> replaced = child->second;
-    Detach(*replaced);
-    DropIfUnused(replaced);
+  if (known != nullptr) {
+    Detach(*known);
+    DropIfUnused(known);
   }
   auto made = std::make_shared<Directory>(
       inodes_.NextNumber(), S_IFDIR | context_.options.directory_mode);
@@ -280,20 +281,32 @@ Task<Result<std::shared_ptr<Inode>>> Namespace::AdoptPrefix(
   }
   ApplyStored(*made, marker);
   inodes_.Add(made);
-  Attach(*dir, name, made);
-  co_return std::shared_ptr<Inode>(made);
+  Attach(dir, name, made);
+  return made;
+}
+
+std::shared_ptr<Inode> Namespace::Child(const Directory& dir,
+                                        const std::string& name) const {
+  const auto child = dir.children.find(name);
+  return child == dir.children.end() ? nullptr : child->second;
 }
 
 Task<Result<void>> Namespace::Revalidate(std::shared_ptr<File> file) {
-  if (file->local_truth() || file->parent == nullptr || file->preserved_from) {
+  if (file->local_truth() || file->parent == nullptr ||
+      file->content.preserved()) {
     co_return Result<void>();
   }
   const std::string key = Key(*file);
+  const std::uint64_t moves = file->content.moves();
   Result<ObjectInfo> head = co_await HeadObject(context_.store, key);
-  if (file->local_truth() || file->parent == nullptr) co_return Result<void>();
+  // What this mount did meanwhile is newer than the answer.
+  if (file->local_truth() || file->parent == nullptr ||
+      moves != file->content.moves()) {
+    co_return Result<void>();
+  }
   const bool gone = !head && head.error().code() == ErrorCode::kNotFound;
   if (!head && !gone) co_return Fail(head.error());
-  if (gone || head->etag != file->base->etag) {
+  if (gone || head->etag != file->content.base()->etag) {
     const std::string path = Path(*file);
     Detach(*file);
     co_return Fail(
@@ -352,8 +365,11 @@ Task<Result<std::map<std::string, bool>>> Namespace::List(
     }
     token = std::move(page->next_continuation_token);
   }
-  dir->has_marker = marker_seen;
-  dir->listing = listing;
+  // Of two that overlap, the one that was asked for later is the newer one.
+  if (dir->listing == nullptr || dir->listing->taken <= listing->taken) {
+    dir->has_marker = marker_seen;
+    dir->listing = listing;
+  }
 
   std::map<std::string, bool> names;
   for (const auto& [name, item] : listing->items) {
@@ -382,6 +398,7 @@ Task<Result<std::map<std::string, bool>>> Namespace::List(
 
 Task<Result<bool>> Namespace::IsEmpty(std::shared_ptr<Directory> dir) {
   const std::string prefix = Key(*dir);
+  const SteadyTime asked = context_.clock.Now();
   ListRequest request;
   request.prefix = prefix;
   request.max_keys = 2;
@@ -392,6 +409,10 @@ Task<Result<bool>> Namespace::IsEmpty(std::shared_ptr<Directory> dir) {
     if (file != nullptr ? file->local_truth() : inode->AsDirectory()->sticky) {
       co_return false;
     }
+  }
+  // Published while the listing was under way.
+  for (const auto& [name, change] : dir->local_changes) {
+    if (change.exists && change.when >= asked) co_return false;
   }
   for (const ObjectInfo& object : page->objects) {
     if (object.key != prefix) co_return false;
@@ -470,9 +491,12 @@ void Namespace::DropIfUnused(const std::shared_ptr<Inode>& inode) {
   if (inode->lookups > 0 || inode->number == kRootInode) return;
   Directory* parent = inode->parent;
   if (File* file = inode->AsFile()) {
-    if (file->open_handles > 0 || file->mutex.locked()) return;
-    if (file->state != PublishState::kClean &&
-        file->state != PublishState::kGone) {
+    if (file->open_handles > 0 || file->mutex.locked() ||
+        file->content.storing_attributes()) {
+      return;
+    }
+    if (file->content.state() != PublishState::kClean &&
+        file->content.state() != PublishState::kGone) {
       return;
     }
   } else {

@@ -81,8 +81,10 @@ class Namespace {
       bool want_prefix);
   std::shared_ptr<Inode> AdoptObject(Directory& dir, const std::string& name,
                                      ObjectInfo info);
-  Task<Result<std::shared_ptr<Inode>>> AdoptPrefix(
-      std::shared_ptr<Directory> dir, std::string name, bool has_marker);
+  std::shared_ptr<Inode> AdoptPrefix(Directory& dir, const std::string& name,
+                                     bool has_marker, ObjectInfo marker);
+  std::shared_ptr<Inode> Child(const Directory& dir,
+                               const std::string& name) const;
   void HideOnce(const std::string& key);
 
   Context& context_;

@@ -234,31 +234,37 @@ void DirtyFile::Write(std::uint64_t offset, SlabSlice data) {
   }
 }
 
+Error DirtyFile::SentAlready(std::uint64_t size) const {
+  return Error(ErrorCode::kUnsupported,
+               "cutting to " + std::to_string(size) +
+                   " bytes touches what was already uploaded; not supported");
+}
+
+Task<Result<void>> DirtyFile::Restart() {
+  std::unique_ptr<ObjectWriter> old = std::move(writer_);
+  ++generation_;
+  error_.reset();
+  KeepNothing();
+  base_.reset();
+  keeps_base_ = load_pending_ = false;
+  prefix_ = size_ = 0;
+  changed_ = true;
+  if (old == nullptr || !old->begun()) co_return Result<void>();
+  // What others see is the empty file already.
+  Result<void> aborted = co_await old->Abort();
+  if (!aborted) {
+    LogWarning("abandoned upload: " + aborted.error().ToString());
+  }
+  co_return Result<void>();
+}
+
 Task<Result<void>> DirtyFile::Resize(std::uint64_t size) {
   if (size == 0) {
-    if (writer_ != nullptr && writer_->begun()) {
-      Result<void> aborted = co_await writer_->Abort();
-      if (!aborted) {
-        LogWarning("abandoned upload: " + aborted.error().ToString());
-      }
-    }
-    writer_.reset();
-    ++generation_;
-    error_.reset();
-    KeepNothing();
-    base_.reset();
-    keeps_base_ = load_pending_ = false;
-    prefix_ = size_ = 0;
-    changed_ = true;
-    co_return Result<void>();
+    Result<void> restarted = co_await Restart();
+    co_return restarted;
   }
   if (error_) co_return Fail(*error_);
   if (size == size_) co_return Result<void>();
-  if (load_pending_ && size < size_) {
-    // The file may have grown beyond the object.
-    Result<void> loaded = co_await LoadBase(std::min(size, base_->size));
-    CKPTFS_CO_RETURN_IF_ERROR(loaded);
-  }
   if (size > size_) {
     if (!load_pending_) {
       const Result<std::size_t> last = PartIndex(size - 1);
@@ -268,32 +274,32 @@ Task<Result<void>> DirtyFile::Resize(std::uint64_t size) {
     changed_ = true;
     co_return Result<void>();
   }
-  const Error sent_already(
-      ErrorCode::kUnsupported,
-      "cutting to " + std::to_string(size) +
-          " bytes touches what was already uploaded; not supported");
-  if (size < prefix_) {
-    if (upload_begun()) co_return Fail(sent_already);
-    KeepNothing();
-    changed_ = true;
-    size_ = size;
-    prefix_ = size;
+  if (load_pending_) {
+    // The file may have grown beyond the object.
+    Result<Loaded> loaded = co_await Fetch(std::min(size, base_->size));
+    CKPTFS_CO_RETURN_IF_ERROR(loaded);
+    Fill(*std::move(loaded));
+  } else if (size < prefix_) {
+    if (upload_begun()) co_return Fail(SentAlready(size));
+    Loaded head;
     if (size <= kLoadLimit) {
-      prefix_ = 0;
-      Result<void> loaded = co_await LoadBase(size);
+      Result<Loaded> loaded = co_await Fetch(size);
       CKPTFS_CO_RETURN_IF_ERROR(loaded);
+      head = *std::move(loaded);
     }
+    KeepNothing();
+    prefix_ = size <= kLoadLimit ? 0 : size;
+    Fill(std::move(head));
+    size_ = size;
+    changed_ = true;
     co_return Result<void>();
   }
   std::size_t keep = 0;  // parts that stay
   while (keep < parts_.size() && parts_[keep].start < size) ++keep;
-  for (std::size_t i = keep; i < parts_.size(); ++i) {
-    if (parts_[i].state != PartState::kFilling) co_return Fail(sent_already);
-  }
   if (keep > 0) {
     Part& last = parts_[keep - 1];
     if (last.released && size < last.start + last.sent_bytes) {
-      co_return Fail(sent_already);
+      co_return Fail(SentAlready(size));
     }
     last.buffer.Truncate(size - last.start);
     if (last.state == PartState::kSending) last.rewritten = true;
@@ -301,6 +307,7 @@ Task<Result<void>> DirtyFile::Resize(std::uint64_t size) {
       last.state = PartState::kFilling;
     }
   }
+  // Those that were sent, or are on the wire, are left out at the end.
   for (std::size_t i = keep; i < parts_.size(); ++i) Release(parts_[i]);
   parts_.resize(keep);
   size_ = size;
@@ -314,46 +321,66 @@ void DirtyFile::MoveBase(const ObjectInfo& from, const ObjectInfo& to) {
   ++base_moves_;
 }
 
-Task<Result<void>> DirtyFile::LoadBase(std::uint64_t bytes) {
-  std::vector<SlabSlice> slices;
-  std::uint64_t left = bytes;
-  while (left > 0) {
-    const std::size_t n = std::min<std::uint64_t>(left, PartBuffer::kFillBytes);
-    slices.push_back({env_.slabs->Acquire(), 0, n});
-    left -= n;
+Task<Result<DirtyFile::Loaded>> DirtyFile::Fetch(std::uint64_t bytes) {
+  Loaded loaded;
+  // Cut where parts are, so that each slab belongs to one of them.
+  std::uint64_t boundary = 0;
+  int number = 0;
+  for (std::uint64_t at = 0; at < bytes;) {
+    if (at == boundary) boundary += options_.plan.Size(++number);
+    const std::size_t n = std::min<std::uint64_t>(
+        {bytes - at, boundary - at, PartBuffer::kFillBytes});
+    loaded.slices.push_back({nullptr, 0, n});
+    at += n;
   }
+  if (loaded.slices.empty()) co_return loaded;
+  Result<Reservation> reserved = co_await env_.memory->Reserve(
+      loaded.slices.size() * SlabPool::kSlabBytes);
+  CKPTFS_CO_RETURN_IF_ERROR(reserved);
+  loaded.reserved = *std::move(reserved);
   Destination destination;
-  for (const SlabSlice& s : slices) {
+  for (SlabSlice& s : loaded.slices) {
+    s.slab = env_.slabs->Acquire();
     destination.segments.emplace_back(s.slab->data(), s.size);
   }
-  destination.owner = std::make_shared<std::vector<SlabSlice>>(slices);
+  destination.owner = std::make_shared<std::vector<SlabSlice>>(loaded.slices);
   const ObjectReader reader(*env_.store, *env_.strand, *base_, {});
   const RequestOptions defaults;
+  env_.memory->TransferStarted();
   Result<std::uint64_t> got = co_await reader.Read(0, destination, defaults);
+  env_.memory->TransferEnded();
   CKPTFS_CO_RETURN_IF_ERROR(got);
   if (*got != bytes) {
     co_return Fail(ErrorCode::kDataLoss, base_->key + " ended after " +
                                              std::to_string(*got) + " of " +
                                              std::to_string(bytes) + " bytes");
   }
+  co_return loaded;
+}
+
+void DirtyFile::Fill(Loaded loaded) {
   load_pending_ = false;
   std::uint64_t at = 0;
-  for (SlabSlice& slice : slices) {
-    Result<void> reserved = co_await ReserveFor(at, slice.size);
-    if (!reserved) {
-      KeepNothing();
-      load_pending_ = true;
-      co_return Fail(reserved.error());
-    }
+  for (SlabSlice& slice : loaded.slices) {
+    // A base that is loaded lies in the first parts: there is no 10,001st.
+    Part& part = parts_[*PartIndex(at)];
+    part.small_writes = true;
+    part.reserved.Merge(loaded.reserved.Split(SlabPool::kSlabBytes));
+    reserved_bytes_ += SlabPool::kSlabBytes;
     const std::size_t n = slice.size;
-    const bool held = std::exchange(held_, true);  // nothing new to send yet
-    const bool changed = changed_;
-    Write(at, std::move(slice));
-    held_ = held;
-    changed_ = changed;
+    if (KeepsSlab(part, n)) {
+      part.buffer.Place(at - part.start, std::move(slice), *env_.slabs);
+    } else {
+      part.buffer.Copy(at - part.start, slice.bytes(), *env_.slabs);
+    }
     at += n;
   }
-  for (Part& part : parts_) part.small_writes = true;
+}
+
+Task<Result<void>> DirtyFile::LoadBase(std::uint64_t bytes) {
+  Result<Loaded> loaded = co_await Fetch(bytes);
+  CKPTFS_CO_RETURN_IF_ERROR(loaded);
+  Fill(*std::move(loaded));
   co_return Result<void>();
 }
 

@@ -86,7 +86,9 @@ class DirtyFile final : public MemoryRetainer {
   Task<Result<void>> Prepare(std::uint64_t offset, std::size_t size);
   // REQUIRES: Ready, or a successful Prepare of the same range just now.
   void Write(std::uint64_t offset, SlabSlice data);
-  // Growth reads as zeros. kUnsupported as above.
+  // Growth reads as zeros. kUnsupported as above. Until it is done, and after
+  // an error, everything is as it was; to 0 it is done at once, and what is
+  // awaited is the end of what had been sent.
   Task<Result<void>> Resize(std::uint64_t size);
 
   // What a reader sees; short at the end of the file. kUnsupported for bytes
@@ -97,8 +99,9 @@ class DirtyFile final : public MemoryRetainer {
   // `from`. Nothing happens unless the base is `from`.
   void MoveBase(const ObjectInfo& from, const ObjectInfo& to);
 
-  // Makes everything written so far the object `target()` names, whole or not
-  // at all. Afterwards the file can be written on, with the result as its base.
+  // Makes everything written so far an object, whole or not at all: the one
+  // that `target()` names, or, once the upload has begun, the one that it named
+  // then. Afterwards the file can be written on, with the result as its base.
   Task<Result<ObjectInfo>> Publish(WriteCondition condition);
 
   // The content is lost (a write was refused): frees its memory; every call but
@@ -146,7 +149,17 @@ class DirtyFile final : public MemoryRetainer {
   }
   Result<void> CheckWritable(std::uint64_t offset, std::size_t size);
   Task<Result<void>> ReserveFor(std::uint64_t offset, std::size_t size);
+  // The first bytes of the base, in memory that is paid for.
+  struct Loaded {
+    std::vector<SlabSlice> slices;  // contiguous; none crosses a part's end
+    Reservation reserved;           // a slab for each
+  };
+  Task<Result<Loaded>> Fetch(std::uint64_t bytes);
+  // REQUIRES: load_pending_, or nothing in parts_.
+  void Fill(Loaded loaded);
   Task<Result<void>> LoadBase(std::uint64_t bytes);
+  Task<Result<void>> Restart();
+  Error SentAlready(std::uint64_t size) const;
   Task<Result<Payload>> ReadBase(std::uint64_t offset, std::uint64_t size);
   Task<Result<Payload>> ReadOnce(std::uint64_t offset, std::size_t size);
 

@@ -60,7 +60,9 @@ bool DirtyFile::SendUnderPressure(std::size_t except_index) {
     Part& part = parts_[i];
     // The last part may still grow, and only whole parts can stand inside.
     if (i == except_index || part.state != PartState::kFilling ||
-        part.buffer.empty() || PartLength(part) < part.capacity) {
+        part.buffer.empty() || PartLength(part) < part.capacity ||
+        // Holes may be written yet: parallel writers begin with ftruncate().
+        !part.buffer.Covers(part.capacity)) {
       continue;
     }
     Send(part, PartNumber(i));
@@ -121,6 +123,7 @@ Task<Result<ObjectInfo>> DirtyFile::PublishParts(WriteCondition condition) {
                         });
     }
   }
+  int last_part = prefix_chunks();
   if (size_ > prefix_) {
     const Result<std::size_t> last = PartIndex(size_ - 1);
     if (!last) co_return Fail(last.error());
@@ -138,28 +141,11 @@ Task<Result<ObjectInfo>> DirtyFile::PublishParts(WriteCondition condition) {
       }
       Send(part, PartNumber(i));
     }
+    last_part = PartNumber(*last);
   }
-  const std::string bound_key = writer_->bound_key();
-  const std::string key = target_().key;
-  if (bound_key == key) {
-    Result<ObjectInfo> done = co_await writer_->Complete(condition);
-    co_return done;
-  }
-  // The file was renamed after its upload had begun: S3 cannot rename an
-  // upload, so it is completed where it began and copied on the server.
-  const WriteCondition none;
-  Result<ObjectInfo> whole = co_await writer_->Complete(none);
-  CKPTFS_CO_RETURN_IF_ERROR(whole);
-  Result<ObjectInfo> copied =
-      co_await CopyObject(*env_.store, *env_.strand, *whole, key, condition);
-  DeleteRequest remove;
-  remove.key = bound_key;
-  Result<void> removed = co_await env_.store->Delete(std::move(remove));
-  if (!removed) {
-    LogError("left over after a rename: " + bound_key + ": " +
-             removed.error().ToString());
-  }
-  co_return copied;
+  // Parts that were sent and then cut off are left out.
+  Result<ObjectInfo> done = co_await writer_->Complete(condition, last_part);
+  co_return done;
 }
 
 void DirtyFile::ContinueFrom(ObjectInfo published) {

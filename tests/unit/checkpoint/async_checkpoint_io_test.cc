@@ -18,14 +18,20 @@ class GatedIO final : public CheckpointIO {
     std::mutex mu;
     std::condition_variable changed;
     int allowed = 0;                 // saves that may end
+    int begun = 0;                   // saves
     std::vector<std::string> done;   // in order: "save a", "remove a"
     std::vector<std::string> bytes;  // of tensor "w" of each save
-    std::function<Result<void>(const std::string& path)> outcome;
+    std::function<Result<void>(const std::string& path)> outcome;  // of saves
+    std::function<Result<void>(const std::string& path)> removal;
 
     void Allow(int saves) {
       const std::lock_guard lock(mu);
       allowed += saves;
       changed.notify_all();
+    }
+    void AwaitBegun(int saves) {
+      std::unique_lock lock(mu);
+      changed.wait(lock, [&] { return begun >= saves; });
     }
     std::vector<std::string> Done() {
       const std::lock_guard lock(mu);
@@ -37,6 +43,8 @@ class GatedIO final : public CheckpointIO {
   Result<void> SaveCheckpoint(const Value& value, const std::string& path,
                               const SaveOptions&) override {
     std::unique_lock lock(log_.mu);
+    ++log_.begun;
+    log_.changed.notify_all();
     log_.changed.wait(lock, [&] { return log_.allowed > 0; });
     --log_.allowed;
     log_.done.push_back("save " + path);
@@ -55,7 +63,7 @@ class GatedIO final : public CheckpointIO {
   Result<void> RemoveCheckpoint(const std::string& path) override {
     const std::lock_guard lock(log_.mu);
     log_.done.push_back("remove " + path);
-    return {};
+    return log_.removal ? log_.removal(path) : Result<void>();
   }
   Result<void> Teardown() override { return {}; }
 
@@ -116,20 +124,112 @@ TEST_F(AsyncCheckpointIOTest, ErrorsSurfaceAtTheNextCall) {
   const Result<void> removed = io.RemoveCheckpoint("d");
   ASSERT_FALSE(removed);
   EXPECT_NE(removed.error().message().find("no d"), std::string::npos);
-  EXPECT_EQ(log.Done().back(), "remove d");  // all the same
+  EXPECT_EQ(log.Done().back(), "save d");  // nothing is removed
+  EXPECT_TRUE(io.RemoveCheckpoint("d"));
+  EXPECT_EQ(log.Done().back(), "remove d");
+}
+
+// [S-66]
+TEST_F(AsyncCheckpointIOTest, TheOldOneGoesWhenTheNewOneIsThere) {
+  AsyncCheckpointIO io = Make();
+  const Value state = State({{"w", NewTensor({1}, 1)}});
+  ASSERT_TRUE(io.SaveCheckpoint(state, "new"));
+  EXPECT_TRUE(io.RemoveCheckpoint("old"));  // does not wait for it
+  EXPECT_TRUE(log.Done().empty());
+  log.Allow(1);
+  EXPECT_TRUE(io.Teardown());
+  EXPECT_EQ(log.Done(), (std::vector<std::string>{"save new", "remove old"}));
+}
+
+// [S-66]
+TEST_F(AsyncCheckpointIOTest, TheOldOneStaysWhenTheNewOneFails) {
+  AsyncCheckpointIO io = Make();
+  log.outcome = [](const std::string& path) -> Result<void> {
+    if (path != "new") return {};
+    return Fail(ErrorCode::kUnavailable, "no " + path);
+  };
+  const Value state = State({{"w", NewTensor({1}, 1)}});
+  ASSERT_TRUE(io.SaveCheckpoint(state, "new"));
+  EXPECT_TRUE(io.RemoveCheckpoint("old"));
+  ASSERT_TRUE(io.SaveCheckpoint(state, "newer"));
+  EXPECT_TRUE(io.RemoveCheckpoint("older"));
+  log.Allow(2);
+  const Result<void> end = io.Teardown();
+  ASSERT_FALSE(end);
+  EXPECT_EQ(end.error().code(), ErrorCode::kUnavailable);
+  for (const char* told : {"no new", "removal of old:", "removal of older:"}) {
+    EXPECT_NE(end.error().message().find(told), std::string::npos)
+        << end.error().message();
+  }
+  EXPECT_EQ(log.Done(), (std::vector<std::string>{"save new", "save newer"}));
+  // Now that it is told, they may go.
+  EXPECT_TRUE(io.RemoveCheckpoint("old"));
+  EXPECT_EQ(log.Done().back(), "remove old");
+}
+
+// [S-66]
+TEST_F(AsyncCheckpointIOTest, NothingIsRemovedBeforeAFailureIsTold) {
+  AsyncCheckpointIO io = Make();
+  log.outcome = [](const std::string& path) -> Result<void> {
+    if (path != "new") return {};
+    return Fail(ErrorCode::kUnavailable, "no " + path);
+  };
+  const Value state = State({{"w", NewTensor({1}, 1)}});
+  ASSERT_TRUE(io.SaveCheckpoint(state, "new"));
+  ASSERT_TRUE(io.SaveCheckpoint(state, "newer"));
+  log.Allow(1);
+  log.AwaitBegun(2);  // the first has failed
+  const Result<void> removed = io.RemoveCheckpoint("old");
+  ASSERT_FALSE(removed);
+  EXPECT_NE(removed.error().message().find("no new"), std::string::npos);
+  log.Allow(1);
+  EXPECT_TRUE(io.Teardown());
+  EXPECT_EQ(log.Done(), (std::vector<std::string>{"save new", "save newer"}));
+  EXPECT_TRUE(io.RemoveCheckpoint("old"));
+  EXPECT_EQ(log.Done().back(), "remove old");
+}
+
+// [S-66]
+TEST_F(AsyncCheckpointIOTest, ARemovalThatFailsIsTold) {
+  AsyncCheckpointIO io = Make();
+  log.removal = [](const std::string& path) -> Result<void> {
+    return Fail(ErrorCode::kPermissionDenied, "kept " + path);
+  };
+  ASSERT_TRUE(io.SaveCheckpoint(State({{"w", NewTensor({1}, 1)}}), "new"));
+  EXPECT_TRUE(io.RemoveCheckpoint("old"));
+  EXPECT_TRUE(io.RemoveCheckpoint("older"));
+  log.Allow(1);
+  const Result<void> end = io.Teardown();
+  ASSERT_FALSE(end);
+  EXPECT_EQ(end.error().code(), ErrorCode::kPermissionDenied);
+  EXPECT_NE(end.error().message().find("kept old"), std::string::npos);
+  EXPECT_EQ(log.Done(), (std::vector<std::string>{"save new", "remove old"}));
+  EXPECT_FALSE(io.RemoveCheckpoint("old"));  // at once
+}
+
+// [S-66]
+TEST_F(AsyncCheckpointIOTest, ALoadWaitsForTheRemovalOfItsPath) {
+  AsyncCheckpointIO io = Make();
+  ASSERT_TRUE(io.SaveCheckpoint(State({{"w", NewTensor({1}, 1)}}), "new"));
+  EXPECT_TRUE(io.RemoveCheckpoint("old"));
+  std::future<Result<Value>> loading =
+      std::async(std::launch::async, [&] { return io.LoadCheckpoint("old"); });
+  EXPECT_TRUE(log.Done().empty());
+  log.Allow(1);
+  EXPECT_TRUE(loading.get());
+  EXPECT_EQ(log.Done(),
+            (std::vector<std::string>{"save new", "remove old", "load old"}));
 }
 
 TEST_F(AsyncCheckpointIOTest, RemoveWaitsForTheSaveItWouldRace) {
   AsyncCheckpointIO io = Make();
   const Value state = State({{"w", NewTensor({1}, 1)}});
   ASSERT_TRUE(io.SaveCheckpoint(state, "a"));
-  EXPECT_TRUE(io.RemoveCheckpoint("other"));
   std::future<Result<void>> removing =
       std::async(std::launch::async, [&] { return io.RemoveCheckpoint("a"); });
   log.Allow(1);
   EXPECT_TRUE(removing.get());
-  EXPECT_EQ(log.Done(),
-            (std::vector<std::string>{"remove other", "save a", "remove a"}));
+  EXPECT_EQ(log.Done(), (std::vector<std::string>{"save a", "remove a"}));
 }
 
 TEST_F(AsyncCheckpointIOTest, RemoveKnowsAFileByAnySpelling) {
@@ -138,13 +238,10 @@ TEST_F(AsyncCheckpointIOTest, RemoveKnowsAFileByAnySpelling) {
   ASSERT_TRUE(io.SaveCheckpoint(state, "folder/a"));
   std::future<Result<void>> removing = std::async(
       std::launch::async, [&] { return io.RemoveCheckpoint("./folder//a/"); });
-  // One of another name does not wait.
-  EXPECT_TRUE(io.RemoveCheckpoint("folder/b"));
   log.Allow(1);
   EXPECT_TRUE(removing.get());
   EXPECT_EQ(log.Done(),
-            (std::vector<std::string>{"remove folder/b", "save folder/a",
-                                      "remove ./folder//a/"}));
+            (std::vector<std::string>{"save folder/a", "remove ./folder//a/"}));
 }
 
 TEST_F(AsyncCheckpointIOTest, SnapshotsStayWithinTheirBound) {

@@ -62,6 +62,57 @@ TEST_P(FilesTest, AFolderIsNoNameToWriteTo) {
   EXPECT_FALSE(*Run<bool>(files.Exists(Path("folder"))));
 }
 
+// [S-69] Without the slash each of these would be of a file beside the folder.
+TEST_P(FilesTest, ASlashAtTheEndIsNotDropped) {
+  ASSERT_TRUE(Put("a", "bytes"));
+  EXPECT_FALSE(*Run<bool>(files.Exists(Path("a/"))));
+  EXPECT_EQ(Get("a/").error().code(), ErrorCode::kInvalidArgument);
+  for (const Result<void>& result :
+       {Run<void>(files.Remove(Path("a/"))),
+        Run<void>(files.Rename(Path("a/"), Path("b"))),
+        Run<void>(files.Rename(Path("a"), Path("b/")))}) {
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code(), ErrorCode::kInvalidArgument);
+  }
+  EXPECT_EQ(Get("a"), "bytes");
+}
+
+TEST_P(FilesTest, ARenameToTheSameNameChangesNothing) {
+  ASSERT_TRUE(Put("a", "bytes"));
+  EXPECT_TRUE(Run<void>(files.Rename(Path("a"), Path("a"))));
+  EXPECT_EQ(Get("a"), "bytes");
+  EXPECT_FALSE(Run<void>(files.Rename(Path("b"), Path("b"))));
+}
+
+// [S-69] Each with another that it fits as a pattern, means as an escape, or
+// begins.
+TEST_P(FilesTest, NamesAreTakenLetterByLetter) {
+  const std::pair<std::string, std::string> names[] = {
+      {"run[1]", "run1"}, {"run?", "runA"},   {"run*", "run-best"},
+      {"a%20b", "a b"},   {"a+b", "a b"},     {"x#1", "x"},
+      {"x?y=1", "x"},     {"x&amp;y", "x&y"}, {"{0}", "0"},
+      {"run1", "run10"},  {"~", "home"},      {"$HOME", "HOME"}};
+  for (const auto& [name, other] : names) {
+    for (const std::string& each : {name, other}) {
+      ASSERT_TRUE(Run<void>(files.MakeFolder(Path(each + ".d"))));
+      ASSERT_TRUE(Put(each, each));
+      ASSERT_TRUE(Put(each + ".d/" + each, each));
+    }
+    EXPECT_EQ(*Run<std::vector<std::string>>(files.List(Path(name + ".d"))),
+              std::vector<std::string>{name});
+    ASSERT_TRUE(Run<void>(files.Rename(Path(name), Path(name + ".new"))));
+    EXPECT_EQ(Get(name + ".new"), name);
+    EXPECT_FALSE(*Run<bool>(files.Exists(Path(name))));
+    EXPECT_EQ(Get(other), other);
+    ASSERT_TRUE(Run<void>(files.Remove(Path(name + ".new"))));
+    ASSERT_TRUE(Run<void>(files.Remove(Path(name + ".d/" + name))));
+    EXPECT_EQ(Get(other), other);
+    EXPECT_EQ(Get(other + ".d/" + other), other);
+    ASSERT_TRUE(Run<void>(files.Remove(Path(other))));
+    ASSERT_TRUE(Run<void>(files.Remove(Path(other + ".d/" + other))));
+  }
+}
+
 TEST_P(FilesTest, AFileThatIsTooLongIsNotRead) {
   ASSERT_TRUE(Put("a", std::string(1001, 'x')));
   const Result<std::string> bytes = Get("a", 1000);

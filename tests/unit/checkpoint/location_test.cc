@@ -15,7 +15,8 @@ TEST(Location, UrisNameBucketAndKey) {
 }
 
 TEST(Location, FoldersMayEndInSlashes) {
-  EXPECT_EQ(ParseLocation("s3://bucket/run//")->key, "run");
+  EXPECT_EQ(ParseLocation("s3://bucket/run/")->key, "run");
+  EXPECT_EQ(ParseLocation("s3://bucket/run//")->key, "run/");
   EXPECT_EQ(ParseLocation("s3://bucket")->key, "");
   EXPECT_EQ(ParseLocation("s3://bucket/")->key, "");
   EXPECT_EQ(ParseLocation("/ckpt/run/")->path, "/ckpt/run");
@@ -32,6 +33,9 @@ TEST(Location, PlainPathsAndFileUris) {
   EXPECT_EQ(ParseLocation("last.ckpt")->path, "last.ckpt");
   EXPECT_EQ(ParseLocation("file:///ckpt/last.ckpt")->path, "/ckpt/last.ckpt");
   EXPECT_EQ(ParseLocation("/odd/s3:name")->path, "/odd/s3:name");
+  EXPECT_EQ(ParseLocation("/odd/gs://name")->path, "/odd/gs://name");
+  EXPECT_EQ(ParseLocation("./gs://name")->path, "./gs://name");
+  EXPECT_EQ(ParseLocation("file:///a%20b[1]?#*")->path, "/a%20b[1]?#*");
 }
 
 TEST(Location, OthersAreRefusedByName) {
@@ -56,6 +60,17 @@ TEST(Location, TheRootOfABucketIsNoFile) {
     ASSERT_FALSE(location);
     EXPECT_EQ(location.error().code(), ErrorCode::kInvalidArgument);
     EXPECT_NE(location.error().message().find("names a bucket and no object"),
+              std::string::npos);
+  }
+}
+
+TEST(Location, ASlashAtTheEndIsNoFile) {
+  for (const char* path : {"s3://bucket/x/", "s3://bucket/x//", "/ckpt/x/", "/",
+                           "x/", "file:///x/"}) {
+    const Result<Location> location = ParseFileLocation(path);
+    ASSERT_FALSE(location) << path;
+    EXPECT_EQ(location.error().code(), ErrorCode::kInvalidArgument);
+    EXPECT_NE(location.error().message().find("names a folder"),
               std::string::npos);
   }
 }

@@ -61,6 +61,9 @@ TEST(Options, Defaults) {
                o.force_path_style);
   EXPECT_FALSE(o.uid.has_value() || o.gid.has_value());
   EXPECT_EQ(o.log_level, LogLevel::kInfo);
+  EXPECT_EQ(o.invisible_writers, fs::InvisibleWriters::kClose);
+  EXPECT_EQ(ParseMount({"--invisible-writers=close"}).invisible_writers,
+            fs::InvisibleWriters::kClose);
 }
 
 TEST(Options, EveryOption) {
@@ -84,6 +87,8 @@ TEST(Options, EveryOption) {
                                      "16MiB",
                                      "--drain-timeout",
                                      "5",
+                                     "--invisible-writers",
+                                     "fsync-rename",
                                      "--foreground",
                                      "--log-level",
                                      "debug",
@@ -100,6 +105,7 @@ TEST(Options, EveryOption) {
   EXPECT_EQ(o.memory_limit_bytes, 2ull << 30);
   EXPECT_EQ(o.part_bytes, 16ull << 20);
   EXPECT_EQ(o.drain_timeout, std::chrono::seconds(5));
+  EXPECT_EQ(o.invisible_writers, fs::InvisibleWriters::kFsyncRename);
   EXPECT_EQ(o.log_level, LogLevel::kDebug);
   EXPECT_EQ(o.log_file, "/log");
 }
@@ -142,6 +148,9 @@ TEST(Options, WrongValues) {
               HasSubstr("whole number"));
   EXPECT_THAT(UsageErrorOf({"mount", "--log-level", "loud", "s3://b", "/m"}),
               HasSubstr("debug, info"));
+  EXPECT_THAT(
+      UsageErrorOf({"mount", "--invisible-writers=fsync", "s3://b", "/m"}),
+      HasSubstr("neither close nor fsync-rename"));
   UsageErrorOf({"mount", "--region"});
 }
 

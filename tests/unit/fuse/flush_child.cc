@@ -3,7 +3,9 @@
 //
 //   flush_child SCENARIO FILE
 #include <fcntl.h>
+#include <grp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -14,6 +16,7 @@
 #include <cstring>
 #include <string>
 #include <thread>
+#include <vector>
 
 namespace {
 
@@ -29,6 +32,15 @@ int OpenAndWrite(const char* path, int flags = 0) {
 
 [[noreturn]] void WaitForever() {
   while (true) pause();
+}
+
+// More supplementary groups than fit the first 4 KiB of the status file.
+void JoinManyGroups() {
+  std::vector<gid_t> groups(1000);
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    groups[i] = static_cast<gid_t>(1'000'000'000 + i);
+  }
+  if (setgroups(groups.size(), groups.data()) != 0) _exit(93);
 }
 
 // This program again, doing nothing.
@@ -122,6 +134,29 @@ int Run(const std::string& scenario, const char* path, char** argv) {
     close(fd);
     close(copy);
     return 0;
+  }
+  if (scenario == "duplicate-with-many-groups") {
+    JoinManyGroups();
+    return Run("duplicate", path, argv);
+  }
+  if (scenario == "pause-with-many-groups") {
+    JoinManyGroups();
+    return Run("pause", path, argv);
+  }
+  // A thread with descriptors of its own, which end with it.
+  if (scenario == "thread-with-own-descriptors") {
+    std::thread([path] {
+      if (unshare(CLONE_FILES) != 0) _exit(92);
+      OpenAndWrite(path);
+    }).detach();
+    Ready();
+    WaitForever();
+  }
+  // execve ends the first thread and gives its number to the caller.
+  if (scenario == "exec-in-thread") {
+    OpenAndWrite(path, O_CLOEXEC);
+    std::thread([argv] { Exec(argv); }).detach();
+    WaitForever();
   }
   if (scenario == "reader-too") {
     const int fd = OpenAndWrite(path);

@@ -21,6 +21,7 @@ TEST(ProcStat, FieldsAreCountedBehindTheName) {
   for (const char* name : {"python", "a b", "evil) R 1 (x", ")", ""}) {
     const auto stat = ParseProcStat(Stat(name, 11));
     ASSERT_TRUE(stat.has_value()) << name;
+    EXPECT_EQ(stat->state, 'D');
     EXPECT_EQ(stat->start_time, 123456789u);
     EXPECT_EQ(stat->exit_code, 11);
   }
@@ -42,12 +43,14 @@ TEST(ProcStatus, TellsRunningExecAndExitApart) {
   ASSERT_TRUE(running.has_value());
   EXPECT_EQ(running->tgid, 77);
   EXPECT_TRUE(running->has_memory);
+  EXPECT_EQ(running->threads, 0);
   EXPECT_FALSE(running->in_exec);
   const auto exec = ParseProcStatus(head + "VmExe:\t       0 kB\n");
   EXPECT_TRUE(exec->has_memory);
   EXPECT_TRUE(exec->in_exec);
   const auto exiting = ParseProcStatus(head + "Threads:\t1\n");
   EXPECT_FALSE(exiting->has_memory);
+  EXPECT_EQ(exiting->threads, 1);
   EXPECT_FALSE(exiting->in_exec);
   EXPECT_FALSE(ParseProcStatus("Name:\tx\n").has_value());
   EXPECT_FALSE(ParseProcStatus("Tgid:\t\n").has_value());

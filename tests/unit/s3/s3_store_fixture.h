@@ -1,4 +1,4 @@
-// S3StoreFixture: an S3ObjectStore on a scripted endpoint.
+// An S3 store on a scripted endpoint that is not AWS.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,13 +16,19 @@
 
 namespace ckptfs {
 
-// Ten attempts, without waiting. `late_effect`: see S3ClientOptions.
-class S3StoreFixture : public ::testing::Test {
+class S3Store : public ::testing::Test {
  protected:
   static constexpr int kAttempts = 10;
 
-  explicit S3StoreFixture(
-      std::chrono::milliseconds late_effect = std::chrono::milliseconds(0)) {
+  // `late_effect`: see S3ClientOptions.
+  explicit S3Store(
+      std::chrono::milliseconds late_effect = std::chrono::milliseconds(0))
+      : late_effect_(late_effect) {
+    Open("http://host:9");
+  }
+
+  // "": AWS.
+  void Open(const std::string& endpoint_url) {
     S3ObjectStore::Parts parts;
     parts.executor = std::make_unique<ThreadPool>("test-s3", 1);
     parts.clock = std::make_unique<SystemClock>();
@@ -37,10 +43,10 @@ class S3StoreFixture : public ::testing::Test {
     options.retry.cap = options.retry.throttled_cap =
         std::chrono::milliseconds(2);
     options.retry.max_attempts = kAttempts;
-    options.late_effect = late_effect;
+    options.late_effect = late_effect_;
     store_ = std::make_unique<S3ObjectStore>(
         std::move(parts),
-        *Endpoint::Create("http://host:9", "us-east-1", "bucket", std::nullopt),
+        *Endpoint::Create(endpoint_url, "us-east-1", "bucket", std::nullopt),
         "us-east-1", options);
   }
   void Answer(int status, HttpHeaders headers = {}, std::string body = {}) {
@@ -58,6 +64,7 @@ class S3StoreFixture : public ::testing::Test {
     return transport_->seen;
   }
 
+  const std::chrono::milliseconds late_effect_;
   ScriptedTransport* transport_ = nullptr;
   std::unique_ptr<S3ObjectStore> store_;
 };

@@ -7,6 +7,7 @@
 #include <sys/resource.h>
 
 #include <cstddef>
+#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -109,6 +110,22 @@ TEST(OpenS3Store, WithoutThreadsIsAnError) {
     ExpectExhausted(OpenS3Store(Valid()));
   }
   EXPECT_TRUE(OpenS3Store(Valid()).has_value());
+}
+
+// S3EndpointUrl is what a mount tells the library about itself.
+TEST(S3StoreOptions, TheEndpointOfAwsIsThatOfItsPartition) {
+  const auto url = [](const std::string& region) {
+    S3StoreOptions options = Valid();
+    options.endpoint_url.clear();
+    options.region = region;
+    return S3EndpointUrl(options).value_or("failed");
+  };
+  unsetenv("AWS_ENDPOINT_URL");
+  unsetenv("AWS_ENDPOINT_URL_S3");
+  EXPECT_EQ(url("eu-west-1"), "https://s3.eu-west-1.amazonaws.com");
+  EXPECT_EQ(url("cn-north-1"), "https://s3.cn-north-1.amazonaws.com.cn");
+  EXPECT_EQ(url("cn-northwest-1"),
+            "https://s3.cn-northwest-1.amazonaws.com.cn");
 }
 
 }  // namespace

@@ -1,10 +1,10 @@
 // The S3 store on a scripted endpoint: what real servers do that AWS does not.
+#include <gtest/gtest.h>
+
 #include "unit/s3/s3_store_fixture.h"
 
 namespace ckptfs {
 namespace {
-
-using S3Store = S3StoreFixture;
 
 TEST_F(S3Store, APinnedReadBeyondTheEndIsCheckedWhereTheServerDoesNot) {
   const auto read = [this] {
@@ -66,6 +66,81 @@ TEST_F(S3Store, AnETagThatCopyDoesNotTellIsLookedUp) {
   auto done = store_->Copy(copy).Get();
   ASSERT_TRUE(done.has_value()) << done.error().ToString();
   EXPECT_EQ(done->etag.value, "\"e1\"");
+}
+
+// radosgw 16: the upload's lock outlives the upload.
+TEST_F(S3Store, ACompleteThatFailsForGoodAfterALostReplyIsSettled) {
+  CompleteMultipartRequest complete;
+  complete.upload = {"k", "id"};
+  complete.parts = {{1, ETag{"\"p\""}, 5}};
+  complete.nonce = "mine";
+  transport_->Add({0, {}, "", TransportFailure::kBroken});
+  for (int i = 1; i < kAttempts; ++i) {
+    Answer(500, {}, "<Error><Code>InternalError</Code></Error>");
+  }
+  Answer(200, Object("e-1", "5", "mine"));
+  auto done = store_->CompleteMultipart(complete).Get();
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  EXPECT_EQ(done->etag.value, "\"e-1\"");
+}
+
+// Every attempt may have been carried out: one look at the object decides.
+TEST_F(S3Store, AWriteWhoseRepliesAllGetLostIsSettled) {
+  const auto run = [this](const std::vector<ScriptedTransport::Answer>& look) {
+    for (int i = 0; i < kAttempts; ++i) {
+      transport_->Add({0, {}, "", TransportFailure::kBroken});
+    }
+    for (const auto& answer : look) transport_->Add(answer);
+    PutRequest put;
+    put.key = "k";
+    put.attributes.metadata[kNonceMetadataName] = "mine";
+    return store_->Put(std::move(put)).Get();
+  };
+  auto ours = run({{200, Object("e", "0", "mine"), ""}});
+  ASSERT_TRUE(ours.has_value()) << ours.error().ToString();
+  EXPECT_EQ(ours->etag.value, "\"e\"");
+  EXPECT_EQ(seen().back().method, "HEAD");
+  // The older object is still there: nothing was carried out.
+  EXPECT_EQ(run({{200, Object("e", "0", "other's"), ""}}).error().code(),
+            ErrorCode::kUnavailable);
+  EXPECT_EQ(run({{404, {}, ""}}).error().code(), ErrorCode::kUnavailable);
+  // Nobody can tell.
+  const auto unknown = run({{403, {}, ""}});
+  EXPECT_EQ(unknown.error().code(), ErrorCode::kOutcomeUnknown);
+  EXPECT_NE(unknown.error().message().find("not known"), std::string::npos);
+}
+
+TEST_F(S3Store, AWriteThatNeverReachedTheServerIsNotLookedFor) {
+  for (int i = 0; i < kAttempts; ++i) {
+    transport_->Add({0, {}, "", TransportFailure::kConnect});
+  }
+  PutRequest put;
+  put.key = "k";
+  put.attributes.metadata[kNonceMetadataName] = "mine";
+  EXPECT_EQ(store_->Put(std::move(put)).Get().error().code(),
+            ErrorCode::kUnavailable);
+  EXPECT_NE(seen().back().method, "HEAD");
+}
+
+// The copy carries its source's nonce.
+TEST_F(S3Store, AConditionalCopyWhoseReplyGotLostIsSettled) {
+  CopyRequest copy;
+  copy.source_key = "s";
+  copy.key = "t";
+  copy.nonce = "source's";
+  copy.condition.if_none_match = true;
+  Answer(404);  // the destination is looked at first
+  transport_->Add({0, {}, "", TransportFailure::kBroken});
+  Answer(412);
+  Answer(200, Object("e", "5", "source's"));
+  auto done = store_->Copy(copy).Get();
+  ASSERT_TRUE(done.has_value()) << done.error().ToString();
+  Answer(404);
+  transport_->Add({0, {}, "", TransportFailure::kBroken});
+  Answer(412);
+  Answer(200, Object("e", "5", "other's"));
+  EXPECT_EQ(store_->Copy(copy).Get().error().code(),
+            ErrorCode::kPreconditionFailed);
 }
 
 TEST_F(S3Store, UploadsAreListedPlainlyWhereTheEncodingIsUnclear) {

@@ -48,7 +48,7 @@ TEST(IdentifyTest, NamesEachOperation) {
 
 TEST(IdentifyTest, RefusesWhatIsNotServed) {
   EXPECT_EQ(NameOfLine("GET /b/k?acl"), "NotImplemented");
-  EXPECT_EQ(NameOfLine("PUT /b/k?tagging"), "NotImplemented");
+  EXPECT_EQ(NameOfLine("PUT /b/k?retention"), "NotImplemented");
   EXPECT_EQ(NameOfLine("GET /b?versions"), "NotImplemented");
   EXPECT_EQ(NameOfLine("GET /b/k?versionId=3"), "InvalidArgument");
   EXPECT_EQ(NameOfLine("GET /b/k?versionId=null"), "GetObject");

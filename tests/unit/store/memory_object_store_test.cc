@@ -346,6 +346,47 @@ TEST_F(MemoryObjectStoreTest, Copy) {
   EXPECT_EQ(store.Copy(self).Get().error().s3_code(), "InvalidRequest");
 }
 
+TEST_F(MemoryObjectStoreTest, DeleteIfMatch) {
+  const ETag old = store.PutBytes("k", "one").etag;
+  const ETag now = store.PutBytes("k", "two").etag;
+  DeleteRequest del;
+  del.key = "k";
+  del.if_match = old;
+  EXPECT_EQ(store.Delete(del).Get().error().code(),
+            ErrorCode::kPreconditionFailed);
+  EXPECT_EQ(store.Snapshot().at("k"), "two");
+  del.if_match = now;
+  EXPECT_TRUE(store.Delete(del).Get().has_value());
+  EXPECT_TRUE(store.Snapshot().empty());
+  EXPECT_TRUE(store.Delete(del).Get().has_value());  // absent
+}
+
+TEST_F(MemoryObjectStoreTest, TagsStayWithCopiesAndAreCounted) {
+  PutRequest put;
+  put.key = "src";
+  put.attributes.tags = {{"a", "1"}, {"b", ""}};
+  ASSERT_TRUE(store.Put(put).Get().has_value());
+  EXPECT_EQ(Head("src")->tag_count, 2);
+  CopyRequest copy;
+  copy.source_key = "src";
+  copy.key = "dst";
+  copy.replace_attributes.emplace();
+  ASSERT_TRUE(store.Copy(copy).Get().has_value());
+  GetTagsRequest get;
+  get.key = "dst";
+  EXPECT_EQ(*store.GetTags(get).Get(), put.attributes.tags);
+  copy.replace_attributes->tags = {{"c", ""}};
+  EXPECT_EQ(store.Copy(copy).Get().error().code(), ErrorCode::kInvalidArgument);
+  get.key = "absent";
+  EXPECT_EQ(store.GetTags(get).Get().error().code(), ErrorCode::kNotFound);
+
+  MemoryObjectStoreOptions o;
+  o.capabilities.tagging = false;
+  MemoryObjectStore plain(o);
+  EXPECT_EQ(plain.Put(put).Get().error().code(), ErrorCode::kUnsupported);
+  EXPECT_EQ(plain.GetTags(get).Get().error().code(), ErrorCode::kUnsupported);
+}
+
 TEST_F(MemoryObjectStoreTest, ListsInByteOrderWithPrefixesAndPages) {
   for (const char* key : {"a", "d/1", "d/2", "d/e/3", "d0", "e", "\xff"}) {
     Put(key, "x");

@@ -85,6 +85,61 @@ TEST_F(ObjectCopyTest, LargeObjectsGoByPartsWithTheirAttributes) {
   EXPECT_EQ(there.metadata, copied->metadata);
 }
 
+TEST_F(ObjectCopyTest, BothWaysKeepHeadersAndTags) {
+  const std::string bytes = PatternBytes(kMinPartBytes + 1);
+  PutRequest put;
+  put.key = "src";
+  put.payload = PayloadOf(bytes);
+  put.attributes.headers = {"gzip", "max-age=60", "attachment", "de", "0"};
+  put.attributes.tags = {{"team", "a b"}, {"empty", ""}};
+  const ObjectAttributes given = put.attributes;
+  const ETag etag = bucket.Put(std::move(put)).Get()->etag;
+  for (const bool by_parts : {false, true}) {
+    SCOPED_TRACE(by_parts);
+    const Result<ObjectInfo> copied =
+        Copy(etag, bytes.size(), {}, by_parts ? ByParts() : CopyOptions());
+    ASSERT_TRUE(copied.has_value()) << copied.error().ToString();
+    EXPECT_EQ(copied->headers, given.headers);
+    EXPECT_EQ(copied->tag_count, 2);
+    HeadRequest head;
+    head.key = "dst";
+    EXPECT_EQ(bucket.Head(head).Get()->headers, given.headers);
+    GetTagsRequest get;
+    get.key = "dst";
+    EXPECT_EQ(*bucket.GetTags(get).Get(), given.tags);
+    DeleteRequest gone;
+    gone.key = "dst";
+    ASSERT_TRUE(bucket.Delete(gone).Get().has_value());
+  }
+  // Read once, by the copy in parts.
+  EXPECT_EQ(store.CountOf(StoreOperation::kGetTags), 1u);
+}
+
+TEST_F(ObjectCopyTest, TagsAreAskedForOnlyWhereThereAreAny) {
+  const std::string bytes = PatternBytes(kMinPartBytes + 1);
+  const ETag etag = bucket.PutBytes("src", bytes).etag;
+  ASSERT_TRUE(Copy(etag, bytes.size(), {}, ByParts()).has_value());
+  EXPECT_EQ(store.CountOf(StoreOperation::kGetTags), 0u);
+}
+
+TEST_F(ObjectCopyTest, TagsThatMayNotBeReadAreAnErrorAndNoLoss) {
+  const std::string bytes = PatternBytes(kMinPartBytes + 1);
+  PutRequest put;
+  put.key = "src";
+  put.payload = PayloadOf(bytes);
+  put.attributes.tags = {{"team", "a"}};
+  const ETag etag = bucket.Put(std::move(put)).Get()->etag;
+  store.FailNext(StoreOperation::kGetTags,
+                 Verdict::FailBefore(
+                     Error(ErrorCode::kPermissionDenied, "Access Denied")));
+  const Result<ObjectInfo> copied = Copy(etag, bytes.size(), {}, ByParts());
+  ASSERT_FALSE(copied.has_value());
+  EXPECT_EQ(copied.error().code(), ErrorCode::kPermissionDenied);
+  EXPECT_NE(copied.error().message().find("src has tags"), std::string::npos);
+  EXPECT_FALSE(bucket.Snapshot().contains("dst"));
+  EXPECT_TRUE(bucket.OpenUploads().empty());
+}
+
 TEST_F(ObjectCopyTest, ByPartsKeepsTheConditions) {
   const std::string bytes = PatternBytes(kMinPartBytes + 1);
   const ETag etag = bucket.PutBytes("src", bytes).etag;
@@ -103,14 +158,14 @@ TEST_F(ObjectCopyTest, AFaultAtAnyCallLeavesNoUploadAndNoHalfCopy) {
   const std::string bytes = PatternBytes(2 * kMinPartBytes);
   const ETag etag = bucket.PutBytes("src", bytes).etag;
   for (const bool effect : {false, true}) {
-    for (std::uint64_t n = 0; n < 4; ++n) {
+    for (std::uint64_t n = 0; n < 5; ++n) {
       SCOPED_TRACE(n);
       store.ClearFaults();
       store.FailCall(store.log().size() + n,
                      effect ? Verdict::LoseReply() : Verdict::FailBefore());
       const Result<ObjectInfo> copied = Copy(etag, bytes.size(), {}, ByParts());
-      // The lost reply of Complete, the fourth call, is settled.
-      EXPECT_EQ(copied.has_value(), effect && n == 3);
+      // The lost reply of Complete, the fifth call, is settled.
+      EXPECT_EQ(copied.has_value(), effect && n == 4);
       EXPECT_TRUE(bucket.OpenUploads().empty());
       EXPECT_EQ(bucket.Snapshot().count("dst"), copied.has_value() ? 1u : 0u);
     }
