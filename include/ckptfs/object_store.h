@@ -392,7 +392,7 @@ struct S3StoreOptions {
   // Set, 1 (no retries) to 64: it is also given up after that many attempts
   // without progress, the first included. Progress is an attempt that got
   // further than those before it: by any byte of a download, by 64 KiB of an
-  // upload. Damaged transfers are given up after 3 attempts in any case.
+  // upload. Damaged transfers end after 3. Empty: AWS_MAX_ATTEMPTS; unset.
   std::optional<int> max_attempts;
 };
 

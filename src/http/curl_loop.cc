@@ -27,7 +27,7 @@ constexpr milliseconds kCheckInterval{100};
 
 tl::unexpected<Error> NoResource(const std::string& what, int error) {
   return Fail(ErrorCode::kResourceExhausted,
-              "cannot start the HTTP client: " + what + ": " +
+              "cannot make an event loop for HTTP: " + what + ": " +
                   std::generic_category().message(error));
 }
 

@@ -4,6 +4,7 @@
 #include <ckptfs/object_store.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdlib>
 #include <memory>
 #include <random>
@@ -45,6 +46,29 @@ std::string RegionOf(const S3StoreOptions& options,
   return region.empty() ? "us-east-1" : region;
 }
 
+// 0: any number.
+Result<int> MaxAttemptsOf(const S3StoreOptions& options) {
+  constexpr int kMost = 64;
+  int count = 0;
+  std::string given;
+  std::string name = "max_attempts";
+  if (options.max_attempts.has_value()) {
+    count = *options.max_attempts;
+    given = std::to_string(count);
+  } else {
+    name = "AWS_MAX_ATTEMPTS";
+    given = FirstOf("", {name.c_str()});
+    if (given.empty()) return 0;
+    const char* const end = given.data() + given.size();
+    const auto [rest, error] = std::from_chars(given.data(), end, count);
+    if (error != std::errc() || rest != end) count = 0;
+  }
+  if (count >= 1 && count <= kMost) return count;
+  return Fail(
+      ErrorCode::kInvalidArgument,
+      name + " must be from 1 to " + std::to_string(kMost) + ", not " + given);
+}
+
 // Empty: AWS.
 std::string CustomEndpointOf(const S3StoreOptions& options) {
   return FirstOf(options.endpoint_url,
@@ -71,13 +95,7 @@ Result<std::unique_ptr<ObjectStore>> OpenS3Store(
     return Fail(ErrorCode::kInvalidArgument,
                 "max_connections must be from 1 to 4096");
   }
-  const int max_attempts = options.max_attempts.value_or(0);
-  if (options.max_attempts.has_value() &&
-      (max_attempts < 1 || max_attempts > 64)) {
-    return Fail(ErrorCode::kInvalidArgument,
-                "max_attempts must be from 1 to 64, not " +
-                    std::to_string(max_attempts));
-  }
+  CKPTFS_ASSIGN_OR_RETURN(const int max_attempts, MaxAttemptsOf(options));
   CKPTFS_ASSIGN_OR_RETURN(RequestHeaders headers, RequestHeadersOf(options));
   CKPTFS_ASSIGN_OR_RETURN(FoundCredentials found, FindCredentials(options));
   std::string region = RegionOf(options, found);
