@@ -1,5 +1,10 @@
 #include "s3/tagging_calls.h"
 
+#include <memory>
+#include <span>
+#include <utility>
+
+#include "s3/digest.h"
 #include "s3/object_calls.h"
 #include "s3/uri.h"
 #include "s3/xml.h"
@@ -28,7 +33,29 @@ Result<S3Request> BuildGetTags(const GetTagsRequest& request) {
   return r;
 }
 
+Result<S3Request> BuildPutTags(const std::string& key, const ObjectTags& tags) {
+  S3Request r;
+  r.operation = "put tags of";
+  r.method = "PUT";
+  r.key = key;
+  CKPTFS_RETURN_IF_ERROR(CheckKey(key));
+  r.query.emplace_back("tagging", "");
+  auto xml = std::make_shared<std::string>("<Tagging><TagSet>");
+  for (const auto& [name, value] : tags) {
+    *xml += "<Tag><Key>" + XmlEscape(name) + "</Key><Value>" +
+            XmlEscape(value) + "</Value></Tag>";
+  }
+  *xml += "</TagSet></Tagging>";
+  r.headers.Set("Content-MD5", ContentMd5(*xml));
+  r.headers.Set("Content-Type", "application/xml");
+  r.body.segments.push_back(std::as_bytes(std::span(*xml)));
+  r.body.owner = std::move(xml);
+  return r;
+}
+
 Result<ObjectTags> ParseTags(const HttpResponse& response) {
+  // radosgw 16, of an object without tags.
+  if (response.body.empty()) return ObjectTags();
   CKPTFS_ASSIGN_OR_RETURN(XmlElement xml, ParseXml(response.body));
   if (xml.name != "Tagging") {
     return Fail(ErrorCode::kDataLoss, "not a Tagging document");

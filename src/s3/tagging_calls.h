@@ -14,6 +14,9 @@ namespace ckptfs {
 std::string TaggingHeader(const ObjectTags& tags);
 
 Result<S3Request> BuildGetTags(const GetTagsRequest& request);
+Result<S3Request> BuildPutTags(const std::string& key, const ObjectTags& tags);
+// Its error says that the reply is no list of tags: the object itself, from
+// endpoints that do not know the sub-resource.
 Result<ObjectTags> ParseTags(const HttpResponse& response);
 
 }  // namespace ckptfs

@@ -140,9 +140,15 @@ class S3ObjectStore final : public ObjectStore {
   // A request that may carry `if_match`, in the form that the endpoint takes.
   Task<S3Outcome> ExecuteIfMatch(S3Request request, ETag if_match,
                                  CallContext context);
-  // kPreconditionFailed if `condition` does not hold at this moment.
-  Task<Result<void>> CheckDestination(std::string key, WriteCondition condition,
-                                      CallContext context);
+  // The number of tags of what is there. kPreconditionFailed if `condition`
+  // does not hold at this moment.
+  Task<Result<int>> CheckDestination(std::string key, WriteCondition condition,
+                                     CallContext context);
+  // Gives the copy under `key` the tags that it should have kept. A failure is
+  // logged: the copy is made.
+  Task<void> RestoreTags(std::string key, ETag etag, ObjectTags tags,
+                         CallContext context);
+  Error NoTags(const std::string& key) const;
   // kUnsupported for tags where the endpoint is known to have none.
   Result<void> CheckTags(const std::string& key,
                          const ObjectAttributes& attributes) const;

@@ -5,10 +5,12 @@
 #include <optional>
 #include <utility>
 
+#include "common/log.h"
 #include "s3/copy_calls.h"
 #include "s3/delete_calls.h"
 #include "s3/object_calls.h"
 #include "s3/range_download.h"
+#include "s3/tagging_calls.h"
 #include "store/s3_object_store.h"
 
 namespace ckptfs {
@@ -105,9 +107,9 @@ Task<Result<PutResult>> S3ObjectStore::RunPut(PutRequest request,
   co_return settled;
 }
 
-Task<Result<void>> S3ObjectStore::CheckDestination(std::string key,
-                                                   WriteCondition condition,
-                                                   CallContext context) {
+Task<Result<int>> S3ObjectStore::CheckDestination(std::string key,
+                                                  WriteCondition condition,
+                                                  CallContext context) {
   Task<Result<ObjectInfo>> look =
       HeadPinned(key, condition.if_match, std::string(), context);
   Result<ObjectInfo> head = co_await std::move(look);
@@ -122,7 +124,29 @@ Task<Result<void>> S3ObjectStore::CheckDestination(std::string key,
     detail.key = key;
     co_return Fail(Error(ErrorCode::kPreconditionFailed, std::move(detail)));
   }
-  co_return Result<void>();
+  co_return absent ? 0 : head->tag_count;
+}
+
+Task<void> S3ObjectStore::RestoreTags(std::string key, ETag etag,
+                                      ObjectTags tags, CallContext context) {
+  Task<Result<ObjectInfo>> look = HeadPinned(key, etag, std::string(), context);
+  Result<ObjectInfo> head = co_await std::move(look);
+  // Kept, as by S3, or another version already.
+  if (head.has_value() && head->tag_count > 0) co_return;
+  std::optional<Error> error;
+  if (!head.has_value()) {
+    error = head.error();
+  } else {
+    Result<S3Request> put = BuildPutTags(key, tags);
+    if (!put.has_value()) co_return;
+    Task<S3Outcome> execution = client_.Execute(*std::move(put), context);
+    S3Outcome outcome = co_await std::move(execution);
+    if (outcome.failure.has_value()) error = outcome.failure->error;
+  }
+  if (error.has_value()) {
+    LogWarning("the tags of " + client_.endpoint().Uri(key) +
+               " were lost in a copy: " + error->ToString());
+  }
 }
 
 Task<Result<PutResult>> S3ObjectStore::RunCopy(CopyRequest request,
@@ -135,12 +159,22 @@ Task<Result<PutResult>> S3ObjectStore::RunCopy(CopyRequest request,
   if (request.condition.empty() && request.source_key == request.key) {
     request.condition.if_match = request.source_if_match;
   }
+  ObjectTags tags;
   if (!request.condition.empty() && conditional_copy_ != Support::kYes) {
     // radosgw 16 and others ignore the condition and do not say so.
-    Task<Result<void>> look =
+    Task<Result<int>> look =
         CheckDestination(request.key, request.condition, context);
-    Result<void> holds = co_await std::move(look);
-    CKPTFS_CO_RETURN_IF_ERROR(holds);
+    Result<int> tag_count = co_await std::move(look);
+    CKPTFS_CO_RETURN_IF_ERROR(tag_count);
+    // radosgw drops the tags of a copy that replaces metadata.
+    if (*tag_count > 0 && request.source_key == request.key) {
+      GetTagsRequest get;
+      get.key = request.key;
+      Task<Result<ObjectTags>> reading = RunGetTags(std::move(get), context);
+      Result<ObjectTags> read = co_await std::move(reading);
+      CKPTFS_CO_RETURN_IF_ERROR(read);
+      tags = *std::move(read);
+    }
     if (conditional_copy_ == Support::kNo) request.condition = {};
   }
   Result<S3Request> copy = BuildCopy(request, bucket);
@@ -178,6 +212,11 @@ Task<Result<PutResult>> S3ObjectStore::RunCopy(CopyRequest request,
         co_return Fail(Unknown(still.error(), "the copy was made"));
       }
       CKPTFS_CO_RETURN_IF_ERROR(still);
+    }
+    if (done.has_value() && !tags.empty()) {
+      Task<void> restoring =
+          RestoreTags(request.key, done->etag, std::move(tags), context);
+      co_await std::move(restoring);
     }
     co_return done;
   }

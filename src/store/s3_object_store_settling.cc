@@ -210,11 +210,15 @@ Task<Result<PutResult>> S3ObjectStore::LookForETag(
 Result<void> S3ObjectStore::CheckTags(
     const std::string& key, const ObjectAttributes& attributes) const {
   if (attributes.tags.empty() || !without_tags_) return {};
+  return Fail(NoTags(key));
+}
+
+Error S3ObjectStore::NoTags(const std::string& key) const {
   Error::Detail detail;
   detail.message = client_.endpoint().Uri(key) + ": " +
                    client_.endpoint().origin() + " has no tags";
   detail.key = key;
-  return Fail(Error(ErrorCode::kUnsupported, std::move(detail)));
+  return Error(ErrorCode::kUnsupported, std::move(detail));
 }
 
 Task<Result<ObjectTags>> S3ObjectStore::RunGetTags(GetTagsRequest request,
@@ -230,8 +234,13 @@ Task<Result<ObjectTags>> S3ObjectStore::RunGetTags(GetTagsRequest request,
     if (error.code() == ErrorCode::kUnsupported) without_tags_ = true;
     co_return Fail(error);
   }
-  co_return Checked(ParseTags(outcome.response), "get tags of", request.key,
-                    outcome.response);
+  Result<ObjectTags> tags = ParseTags(outcome.response);
+  if (!tags.has_value()) {
+    // rclone serves the object.
+    without_tags_ = true;
+    co_return Fail(NoTags(request.key));
+  }
+  co_return tags;
 }
 
 Task<Result<void>> S3ObjectStore::CheckStill(std::string key, ETag wanted,

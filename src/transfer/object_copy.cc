@@ -1,8 +1,10 @@
 // CopyObject: server-side copies of any size.
 #include <algorithm>
 #include <chrono>
+#include <string>
 #include <utility>
 
+#include "common/log.h"
 #include "transfer/may_have_happened.h"
 #include "transfer/object_writer.h"
 #include "transfer/part_plan.h"
@@ -92,7 +94,8 @@ Task<Result<ObjectInfo>> CopyByParts(ObjectStore& store, Executor& executor,
   ObjectWriterOptions writer_options;
   writer_options.max_parts_in_flight = options.max_parts_in_flight;
   ObjectWriter writer(store, executor, writer_options);
-  writer.Begin(std::move(key), *std::move(attributes));
+  const std::size_t tags = attributes->tags.size();
+  writer.Begin(key, *std::move(attributes));
   std::uint64_t offset = 0;
   for (int part = 1; offset < source.size; ++part) {
     const std::uint64_t length =
@@ -102,6 +105,18 @@ Task<Result<ObjectInfo>> CopyByParts(ObjectStore& store, Executor& executor,
     offset += length;
   }
   Result<ObjectInfo> info = co_await writer.Complete(std::move(condition));
+  if (!info || tags == 0) co_return info;
+  // radosgw 16 takes tags for an upload and forgets them.
+  HeadRequest look;
+  look.key = key;
+  Result<ObjectInfo> made = co_await store.Head(std::move(look));
+  if (made && made->etag == info->etag) {
+    info->tag_count = made->tag_count;
+    if (made->tag_count == 0) {
+      LogWarning("the store has not kept the " + std::to_string(tags) +
+                 " tags of " + source.key + " in its copy " + key);
+    }
+  }
   co_return info;
 }
 

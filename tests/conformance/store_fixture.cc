@@ -43,6 +43,9 @@ StoreTraits TraitsOf(const std::string& flavor) {
     // Its Complete of an aborted upload is a 500 for good ("This multipart
     // completion is already in progress").
     t.complete_after_abort = false;
+    // It ignores conditions on DELETE, too, and the tags of uploads.
+    t.conditional_delete = false;
+    t.upload_keeps_tags = false;
   } else if (flavor == "rclone") {
     // rclone 1.75 serve s3 (gofakes3) maps keys to files. Parts go to the file
     // as they come: none may be missing or come twice. Complete tells an ETag
@@ -65,6 +68,9 @@ StoreTraits TraitsOf(const std::string& flavor) {
     t.small_parts_refused = false;
     t.key_and_prefix = false;
     t.copy_replaces_metadata = false;
+    t.conditional_delete = false;
+    t.expires_header = false;
+    t.tagging = false;
   }
   return t;
 }

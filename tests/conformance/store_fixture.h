@@ -37,8 +37,9 @@ struct StoreTraits {
   bool complete_after_abort = true;  // answers NoSuchUpload
   bool copy_replaces_metadata = true;
   bool conditional_delete = true;  // in one step; else the store looks first
-  bool system_headers = true;      // all five are told again
+  bool expires_header = true;      // is told again
   bool tagging = true;
+  bool upload_keeps_tags = true;  // those of CreateMultipartUpload
 };
 
 struct StoreUnderTest {

@@ -41,7 +41,7 @@ def unseeing_mount(s3server):
     def make(*options):
         mounts.append(CkptfsMount(
             s3server, f"test-{uuid.uuid4().hex[:8]}", *options,
-            wrapper=("unshare", "--pid", "--fork", "--kill-child")))
+            launcher=("unshare", "--pid", "--fork", "--kill-child")))
         return mounts[-1]
 
     yield make

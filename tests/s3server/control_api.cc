@@ -61,6 +61,8 @@ Response ControlApi::Get(const Request& request,
   }
   if (name == "log") return Json(statistics_.LogToJson());
   if (name == "uploads") return Uploads(request);
+  if (name == "keys") return Keys(request);
+  if (name == "object") return ObjectBytes(request);
   if (name == "faults") {
     nlohmann::json list = nlohmann::json::array();
     for (const Fault& fault : plan_.List()) {
@@ -128,6 +130,33 @@ Response ControlApi::Uploads(const Request& request) const {
                     {"parts", std::move(parts)}});
   }
   return Json(list);
+}
+
+Response ControlApi::Keys(const Request& request) const {
+  ListQuery query;
+  query.prefix = Parameter(request, "prefix");
+  nlohmann::json list = nlohmann::json::array();
+  for (bool more = true; more;) {
+    const auto page = table_.List(Parameter(request, "bucket"), query);
+    if (!page) return Complaint(404, page.error().message);
+    for (const ListPage::Entry& entry : page->entries) {
+      list.push_back(entry.key);
+    }
+    more = page->truncated;
+    query.after = page->last;
+  }
+  return Json(list);
+}
+
+Response ControlApi::ObjectBytes(const Request& request) const {
+  const auto object =
+      table_.Get(Parameter(request, "bucket"), Parameter(request, "key"));
+  if (!object) return Complaint(404, object.error().message);
+  Response response;
+  response.Set("Content-Type", "application/octet-stream");
+  response.Set("ETag", '"' + (*object)->etag + '"');
+  response.body = (*object)->content;
+  return response;
 }
 
 Response ControlApi::Set(const Request& request) const {

@@ -4,6 +4,10 @@
 //   GET  /_control/stats             counters, per operation too; held requests
 //   GET  /_control/log               the last requests (Statistics::kLogLength)
 //   GET  /_control/uploads?bucket=B  open multipart uploads
+//   GET  /_control/keys?bucket=B&prefix=P    the keys, in order
+//   GET  /_control/object?bucket=B&key=K     the object's bytes, whatever
+//   faults
+//        and paces are set: for who judges what is stored; 404 if there is none
 //   GET  /_control/faults            faults with their counts left
 //   GET  /_control/wait-held?count=N&timeout_ms=T
 //        answers when N requests are held; 504 after the timeout (10 s)
@@ -36,6 +40,8 @@ class ControlApi {
   Response Get(const Request& request, const std::string& name) const;
   Response Post(const Request& request, const std::string& name) const;
   Response Uploads(const Request& request) const;
+  Response Keys(const Request& request) const;
+  Response ObjectBytes(const Request& request) const;
   Response Set(const Request& request) const;
   Response MakePattern(const Request& request) const;
 

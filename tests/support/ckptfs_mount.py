@@ -39,12 +39,12 @@ class CkptfsMount:
     remote = True
 
     def __init__(self, server, prefix, *options, life_limit=LIFE_LIMIT_S,
-                 wrapper=()):
+                 launcher=()):
         self.server = server
         self.prefix = prefix if not prefix or prefix.endswith("/") \
             else prefix + "/"
         self.options = options
-        self.wrapper = wrapper  # a program that runs the daemon
+        self.launcher = launcher  # the words before the command
         self.bucket = server.prefix(self.prefix)
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="ckptfs-mount-"))
         self.path = self.directory / "ckpt"
@@ -66,7 +66,7 @@ class CkptfsMount:
         endpoint = ["--endpoint-url", self.server.endpoint] \
             if self.server.endpoint else []
         self.process = programs.Process(
-            [*self.wrapper, programs.BIN_DIR / "ckptfs", "mount",
+            [*self.launcher, programs.BIN_DIR / "ckptfs", "mount",
              "--foreground", *endpoint, *self.options, uri, self.path],
             self.directory / "log", env=clean_environment(self.server),
             death_signal="TERM")

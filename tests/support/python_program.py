@@ -30,6 +30,9 @@ class PythonProgram:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, bufsize=1,
             env={**os.environ, "PYTHONUNBUFFERED": "1"})
+        # What was read and not expected yet. Not in a stream of Python's, whose
+        # buffer select() would not see.
+        self.heard = b""
 
     @property
     def pid(self):
@@ -39,19 +42,24 @@ class PythonProgram:
         """Waits until the program says `line`."""
         deadline = time.monotonic() + timeout
         while True:
+            said, newline, rest = self.heard.partition(b"\n")
+            if newline:
+                self.heard = rest
+                if said.decode().strip() == line:
+                    return
+                continue
             left = deadline - time.monotonic()
             ready = select.select([self.popen.stdout], [], [], max(left, 0))[0]
             if not ready:
                 self.popen.kill()
                 raise TimeoutError(f"no '{line}' within {timeout} s")
-            got = self.popen.stdout.readline()
-            if got.strip() == line:
-                return
+            got = os.read(self.popen.stdout.fileno(), 65536)
             if not got:
                 self.popen.wait(30)
                 raise RuntimeError(
                     f"ended with {self.popen.returncode} before '{line}': "
                     + self.popen.stderr.read())
+            self.heard += got
 
     def tell(self, line=""):
         self.popen.stdin.write(line + "\n")

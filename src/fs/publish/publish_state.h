@@ -34,8 +34,8 @@ enum class PublishEvent {
   kReleaseLast,         // the last writable handle is gone
   kReleaseLastVouched,  // the same, and unpublished bytes came from a mapping
                         // or from a group that lives
-  kVouchersGone,  // nobody is left who could say that the bytes are whole
-  kPublished,     // the commit succeeded
+  kVouchersGone,        // nobody is left who could say that the bytes are whole
+  kPublished,           // the commit succeeded
   kPublishFailed,
   kDrainExpired,  // the mount ends and its deadline has passed
 };
