@@ -63,8 +63,8 @@ install: build
 	DESTDIR=$(DESTDIR) $(CMAKE) --install build/release --prefix $(PREFIX)
 
 clean:
-	rm -rf build/release build/debug build/asan-ubsan build/clang \
-	       build/fuzz build/bin build/test-results
+	rm -rf build/release build/debug build/asan-ubsan build/tsan \
+	       build/clang build/fuzz build/bin build/test-results
 
 packages:
 	tools/install_packages.sh build

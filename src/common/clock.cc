@@ -17,62 +17,62 @@ SystemClock::SystemClock() : thread_([this] { Run(); }) {}
 
 SystemClock::~SystemClock() {
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     stopping_ = true;
   }
-  cv_.notify_all();
+  cv_.NotifyAll();
   thread_.join();
 }
 
 void SystemClock::RunAfter(Duration delay, Executor& executor,
                            UniqueFunction<void()> fn) {
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     timers_.emplace(Now() + delay, Timer{&executor, std::move(fn)});
   }
-  cv_.notify_all();
+  cv_.NotifyAll();
 }
 
 void SystemClock::Run() {
-  std::unique_lock lock(mu_);
+  MutexLock lock(mu_);
   while (!stopping_) {
     if (timers_.empty()) {
-      cv_.wait(lock);
+      cv_.Wait(mu_);
       continue;
     }
     const SteadyTime due = timers_.begin()->first;
     if (due > Now()) {
-      cv_.wait_until(lock, due);
+      cv_.WaitUntil(mu_, due);
       continue;
     }
     Timer timer = std::move(timers_.begin()->second);
     timers_.erase(timers_.begin());
-    lock.unlock();
+    lock.Unlock();
     timer.executor->Post(std::move(timer.fn));
-    lock.lock();
+    lock.Lock();
   }
 }
 
 SteadyTime FakeClock::Now() const {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   return now_;
 }
 
 WallTime FakeClock::WallNow() const {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   return wall_;
 }
 
 void FakeClock::RunAfter(Duration delay, Executor& executor,
                          UniqueFunction<void()> fn) {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   timers_.emplace(now_ + delay, Timer{&executor, std::move(fn)});
 }
 
 void FakeClock::Advance(Duration delta) {
   std::vector<Timer> due;
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     now_ += delta;
     wall_ += std::chrono::duration_cast<WallTime::duration>(delta);
     const auto end = timers_.upper_bound(now_);
@@ -85,7 +85,7 @@ void FakeClock::Advance(Duration delta) {
 }
 
 std::optional<Duration> FakeClock::UntilNextTimer() const {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   if (timers_.empty()) return std::nullopt;
   return timers_.begin()->first - now_;
 }

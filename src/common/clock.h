@@ -6,12 +6,12 @@
 #include <ckptfs/future.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <cstdint>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <thread>
+
+#include "common/mutex.h"
 
 namespace ckptfs {
 
@@ -52,10 +52,10 @@ class SystemClock final : public Clock {
   };
   void Run();
 
-  std::mutex mu_;  // leaf
-  std::condition_variable cv_;
-  std::multimap<SteadyTime, Timer> timers_;  // guarded by mu_
-  bool stopping_ = false;                    // guarded by mu_
+  Mutex mu_;
+  CondVar cv_;
+  std::multimap<SteadyTime, Timer> timers_ CKPTFS_GUARDED_BY(mu_);
+  bool stopping_ CKPTFS_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };
 
@@ -77,11 +77,11 @@ class FakeClock final : public Clock {
     Executor* executor;
     UniqueFunction<void()> fn;
   };
-  mutable std::mutex mu_;  // leaf
-  // Guarded by mu_.
-  SteadyTime now_ = SteadyTime(std::chrono::hours(1));
-  WallTime wall_ = WallTime(std::chrono::seconds(1'800'000'000));
-  std::multimap<SteadyTime, Timer> timers_;
+  mutable Mutex mu_;
+  SteadyTime now_ CKPTFS_GUARDED_BY(mu_) = SteadyTime(std::chrono::hours(1));
+  WallTime wall_ CKPTFS_GUARDED_BY(mu_) =
+      WallTime(std::chrono::seconds(1'800'000'000));
+  std::multimap<SteadyTime, Timer> timers_ CKPTFS_GUARDED_BY(mu_);
 };
 
 }  // namespace ckptfs

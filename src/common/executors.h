@@ -4,12 +4,12 @@
 
 #include <ckptfs/executor.h>
 
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "common/mutex.h"
 
 namespace ckptfs {
 
@@ -29,11 +29,11 @@ class ThreadPool final : public Executor {
   void Run();
   void Stop();
 
-  std::mutex mu_;  // leaf
-  std::condition_variable cv_;
-  std::deque<UniqueFunction<void()>> queue_;  // guarded by mu_
-  bool stopping_ = false;                     // guarded by mu_
-  std::vector<std::thread> threads_;          // constant after construction
+  Mutex mu_;
+  CondVar cv_;
+  std::deque<UniqueFunction<void()>> queue_ CKPTFS_GUARDED_BY(mu_);
+  bool stopping_ CKPTFS_GUARDED_BY(mu_) = false;
+  std::vector<std::thread> threads_;  // constant after construction
 };
 
 }  // namespace ckptfs

@@ -49,14 +49,14 @@ MemoryBudget::MemoryBudget(std::uint64_t limit_bytes) : limit_(limit_bytes) {}
 MemoryBudget::~MemoryBudget() { assert(used_ == 0); }
 
 std::optional<Reservation> MemoryBudget::TryReserve(std::uint64_t bytes) {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   if (!waiters_.empty() || bytes > limit_ - used_) return std::nullopt;
   used_ += bytes;
   return Reservation(this, bytes);
 }
 
 Future<Reservation> MemoryBudget::Reserve(std::uint64_t bytes) {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   if (bytes > limit_) {
     return Future<Reservation>(
         Fail(ErrorCode::kTooLarge,
@@ -74,14 +74,14 @@ Future<Reservation> MemoryBudget::Reserve(std::uint64_t bytes) {
 }
 
 std::uint64_t MemoryBudget::used() const {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   return used_;
 }
 
 void MemoryBudget::Return(std::uint64_t bytes) {
   std::vector<Waiter> served;
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     assert(bytes <= used_);
     used_ -= bytes;
     while (!waiters_.empty() && waiters_.front().bytes <= limit_ - used_) {

@@ -8,8 +8,9 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <optional>
+
+#include "common/mutex.h"
 
 namespace ckptfs {
 
@@ -63,10 +64,10 @@ class MemoryBudget {
   void Return(std::uint64_t bytes);
 
   const std::uint64_t limit_;
-  mutable std::mutex mu_;  // leaf
-  // Guarded by mu_.
-  std::uint64_t used_ = 0;  // INVARIANT: used_ <= limit_
-  std::deque<Waiter> waiters_;
+  mutable Mutex mu_;
+  // INVARIANT: used_ <= limit_
+  std::uint64_t used_ CKPTFS_GUARDED_BY(mu_) = 0;
+  std::deque<Waiter> waiters_ CKPTFS_GUARDED_BY(mu_);
 };
 
 // min(1 GiB, 1/8 of the memory of this machine or cgroup).

@@ -5,6 +5,8 @@
 #include <new>
 #include <utility>
 
+#include "common/mutex.h"
+
 namespace ckptfs {
 
 Slab::~Slab() { munmap(data_, size_); }
@@ -12,9 +14,9 @@ Slab::~Slab() { munmap(data_, size_); }
 struct SlabPool::Shared {
   explicit Shared(std::size_t max) : max_idle(max) {}
   const std::size_t max_idle;
-  std::mutex mu;                            // leaf
-  std::vector<std::unique_ptr<Slab>> idle;  // guarded by mu
-  std::size_t outstanding = 0;              // guarded by mu
+  Mutex mu;
+  std::vector<std::unique_ptr<Slab>> idle CKPTFS_GUARDED_BY(mu);
+  std::size_t outstanding CKPTFS_GUARDED_BY(mu) = 0;
 };
 
 SlabPool::SlabPool(std::size_t max_idle)
@@ -25,7 +27,7 @@ SlabPool::~SlabPool() = default;
 std::shared_ptr<Slab> SlabPool::Acquire() {
   std::unique_ptr<Slab> slab;
   {
-    std::lock_guard lock(shared_->mu);
+    MutexLock lock(shared_->mu);
     ++shared_->outstanding;
     if (!shared_->idle.empty()) {
       slab = std::move(shared_->idle.back());
@@ -41,7 +43,7 @@ std::shared_ptr<Slab> SlabPool::Acquire() {
   return std::shared_ptr<Slab>(slab.release(),
                                [shared = shared_](Slab* returned) {
                                  std::unique_ptr<Slab> owned(returned);
-                                 std::lock_guard lock(shared->mu);
+                                 MutexLock lock(shared->mu);
                                  --shared->outstanding;
                                  if (shared->idle.size() < shared->max_idle) {
                                    shared->idle.push_back(std::move(owned));
@@ -50,7 +52,7 @@ std::shared_ptr<Slab> SlabPool::Acquire() {
 }
 
 std::size_t SlabPool::outstanding() const {
-  std::lock_guard lock(shared_->mu);
+  MutexLock lock(shared_->mu);
   return shared_->outstanding;
 }
 

@@ -11,16 +11,16 @@ namespace ckptfs::fuse {
 
 KernelNotifications::~KernelNotifications() {
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     running_ = false;
     queue_.clear();
   }
-  cv_.notify_all();
+  cv_.NotifyAll();
   if (thread_.joinable()) thread_.join();
 }
 
 void KernelNotifications::Start() {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   running_ = true;
   thread_ = std::thread([this] { Run(); });
 }
@@ -36,24 +36,24 @@ void KernelNotifications::InvalidateEntry(std::uint64_t parent,
 
 void KernelNotifications::Enqueue(Notification notification) {
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     if (!running_) return;
     queue_.push_back(std::move(notification));
   }
-  cv_.notify_one();
+  cv_.NotifyOne();
 }
 
 void KernelNotifications::Run() {
   pthread_setname_np(pthread_self(), "fuse-notify");
-  std::unique_lock lock(mu_);
+  MutexLock lock(mu_);
   while (true) {
-    cv_.wait(lock, [&] { return !running_ || !queue_.empty(); });
+    while (running_ && queue_.empty()) cv_.Wait(mu_);
     if (!running_) return;
     const Notification next = std::move(queue_.front());
     queue_.pop_front();
-    lock.unlock();
+    lock.Unlock();
     Send(next);
-    lock.lock();
+    lock.Lock();
   }
 }
 

@@ -2,14 +2,13 @@
 // of its own.
 #pragma once
 
-#include <condition_variable>
 #include <cstdint>
 #include <deque>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 
+#include "common/mutex.h"
 #include "fuse/connection.h"
 
 namespace ckptfs::fuse {
@@ -41,10 +40,10 @@ class KernelNotifications {
   void Send(const Notification& notification);
 
   const std::shared_ptr<Connection> connection_;
-  std::mutex mu_;  // leaf
-  std::condition_variable cv_;
-  std::deque<Notification> queue_;  // guarded by mu_
-  bool running_ = false;            // guarded by mu_
+  Mutex mu_;
+  CondVar cv_;
+  std::deque<Notification> queue_ CKPTFS_GUARDED_BY(mu_);
+  bool running_ CKPTFS_GUARDED_BY(mu_) = false;
   std::thread thread_;
 };
 

@@ -20,6 +20,7 @@ namespace ckptfs::fuse {
 namespace {
 
 using std::chrono::milliseconds;
+using std::chrono::steady_clock;
 
 // Wakes a receive thread out of read(2). Ignored by default, so that one that
 // comes too late does no harm.
@@ -108,7 +109,7 @@ void Session::Start(Dispatcher& dispatcher) {
   connection_->set_dispatcher(dispatcher);
   InstallWakeSignal();
   notifications_->Start();
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   started_ = true;
   receiving_ = options_.receive_threads;
   for (int i = 0; i < options_.receive_threads; ++i) {
@@ -130,14 +131,14 @@ void Session::Receive() {
       }
     }
   }
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   --receiving_;
-  cv_.notify_all();
+  cv_.NotifyAll();
 }
 
 void Session::OnInitialized() {
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     if (ready_) return;
     ready_ = true;
   }
@@ -147,15 +148,18 @@ void Session::OnInitialized() {
             std::generic_category().message(errno) +
             " (only root may raise it)");
   }
-  cv_.notify_all();
+  cv_.NotifyAll();
 }
 
 Result<void> Session::WaitForInit(milliseconds timeout) {
-  std::unique_lock lock(mu_);
-  const bool settled = cv_.wait_for(
-      lock, timeout, [&] { return ready_ || (started_ && receiving_ == 0); });
+  const auto deadline = steady_clock::now() + timeout;
+  MutexLock lock(mu_);
+  bool in_time = true;
+  while (in_time && !ready_ && !(started_ && receiving_ == 0)) {
+    in_time = cv_.WaitUntil(mu_, deadline);
+  }
   if (ready_) return {};
-  if (settled) {
+  if (started_ && receiving_ == 0) {
     return Fail(ErrorCode::kInternal, "the kernel ended the connection of " +
                                           options_.mount_point +
                                           " before it was set up");
@@ -165,8 +169,8 @@ Result<void> Session::WaitForInit(milliseconds timeout) {
 }
 
 void Session::Wait() {
-  std::unique_lock lock(mu_);
-  cv_.wait(lock, [&] { return receiving_ == 0; });
+  MutexLock lock(mu_);
+  while (receiving_ > 0) cv_.Wait(mu_);
 }
 
 Result<void> Session::Unmount(UnmountMode mode) {
@@ -183,15 +187,15 @@ Result<void> Session::Unmount(UnmountMode mode) {
 
 void Session::Stop() {
   fuse_session_exit(connection_->session());
-  std::unique_lock lock(mu_);
+  MutexLock lock(mu_);
   // A signal that comes between the check and the read is lost: repeat.
   while (receiving_ > 0) {
     for (std::thread& t : threads_)
       pthread_kill(t.native_handle(), kWakeSignal);
-    cv_.wait_for(lock, milliseconds(10), [&] { return receiving_ == 0; });
+    cv_.WaitUntil(mu_, steady_clock::now() + milliseconds(10));
   }
   std::vector<std::thread> threads = std::exchange(threads_, {});
-  lock.unlock();
+  lock.Unlock();
   for (std::thread& t : threads) t.join();
 }
 

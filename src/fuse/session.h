@@ -5,13 +5,12 @@
 #include <ckptfs/result.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "common/mutex.h"
 #include "common/slab_pool.h"
 #include "fs/kernel_notifier.h"
 #include "fuse/dispatcher.h"
@@ -96,13 +95,13 @@ class Session final : public fs::KernelNotifier {
   const std::unique_ptr<KernelNotifications> notifications_;
   const std::string device_;  // "major:minor" of the mount
 
-  std::mutex mu_;  // leaf
-  std::condition_variable cv_;
-  // Guarded by mu_.
-  bool ready_ = false;
-  int receiving_ = 0;  // threads still in Receive
-  bool started_ = false;
-  std::vector<std::thread> threads_;
+  Mutex mu_;
+  CondVar cv_;
+  bool ready_ CKPTFS_GUARDED_BY(mu_) = false;
+  // Threads still in Receive.
+  int receiving_ CKPTFS_GUARDED_BY(mu_) = 0;
+  bool started_ CKPTFS_GUARDED_BY(mu_) = false;
+  std::vector<std::thread> threads_ CKPTFS_GUARDED_BY(mu_);
 };
 
 }  // namespace ckptfs::fuse

@@ -9,19 +9,19 @@ namespace ckptfs::fuse {
 
 StatReader::~StatReader() {
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     stopping_ = true;
   }
-  cv_.notify_all();
+  cv_.NotifyAll();
   if (thread_.joinable()) thread_.join();
 }
 
 std::optional<ProcStat> StatReader::Read(pid_t tgid,
                                          std::chrono::milliseconds limit) {
   const auto deadline = std::chrono::steady_clock::now() + limit;
-  std::unique_lock lock(mu_);
-  if (!cv_.wait_until(lock, deadline, [this] { return job_ == nullptr; })) {
-    return {};
+  MutexLock lock(mu_);
+  while (job_ != nullptr) {
+    if (!cv_.WaitUntil(mu_, deadline) && job_ != nullptr) return {};
   }
   if (!thread_.joinable()) {
     try {
@@ -34,26 +34,27 @@ std::optional<ProcStat> StatReader::Read(pid_t tgid,
   auto job = std::make_shared<Job>();
   job->tgid = tgid;
   job_ = job;
-  cv_.notify_all();
-  cv_.wait_until(lock, deadline, [&] { return job->done; });
+  cv_.NotifyAll();
+  while (!job->done && cv_.WaitUntil(mu_, deadline)) {
+  }
   return job->stat;
 }
 
 void StatReader::Run() {
-  std::unique_lock lock(mu_);
+  MutexLock lock(mu_);
   while (true) {
-    cv_.wait(lock, [this] { return stopping_ || job_ != nullptr; });
+    while (!stopping_ && job_ == nullptr) cv_.Wait(mu_);
     if (job_ == nullptr) return;
     const std::shared_ptr<Job> job = job_;
-    lock.unlock();
+    lock.Unlock();
     const ProcText text = files_.Read(files_.Path(job->tgid, "stat"));
     std::optional<ProcStat> stat;
     if (text.has_value()) stat = ParseProcStat(*text);
-    lock.lock();
+    lock.Lock();
     job->stat = stat;
     job->done = true;
     job_ = nullptr;
-    cv_.notify_all();
+    cv_.NotifyAll();
   }
 }
 

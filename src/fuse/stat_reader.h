@@ -5,12 +5,11 @@
 #include <sys/types.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <thread>
 
+#include "common/mutex.h"
 #include "fuse/proc_files.h"
 #include "fuse/proc_stat.h"
 
@@ -42,12 +41,13 @@ class StatReader {
   void Run();
 
   const ProcFiles& files_;
-  std::mutex mu_;  // leaf
-  std::condition_variable cv_;
-  // Guarded by mu_.
-  std::shared_ptr<Job> job_;  // set: the thread is at it
-  bool stopping_ = false;
-  std::thread thread_;  // started by the first Read
+  Mutex mu_;
+  CondVar cv_;
+  // Set: the thread is at it. What it points to is guarded too.
+  std::shared_ptr<Job> job_ CKPTFS_GUARDED_BY(mu_);
+  bool stopping_ CKPTFS_GUARDED_BY(mu_) = false;
+  // Started by the first Read.
+  std::thread thread_ CKPTFS_GUARDED_BY(mu_);
 };
 
 }  // namespace ckptfs::fuse

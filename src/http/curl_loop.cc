@@ -102,7 +102,7 @@ CurlLoop::~CurlLoop() {
 
 void CurlLoop::Shutdown() {
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     stopping_ = true;
   }
   Wake();
@@ -110,7 +110,7 @@ void CurlLoop::Shutdown() {
 
 void CurlLoop::Start(TransferPtr transfer) {
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     starts_.push_back(std::move(transfer));
   }
   Wake();
@@ -118,7 +118,7 @@ void CurlLoop::Start(TransferPtr transfer) {
 
 void CurlLoop::Cancel(TransferPtr transfer) {
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     cancels_.push_back(std::move(transfer));
   }
   Wake();
@@ -221,7 +221,7 @@ void CurlLoop::Run() {
     TakeInbox();
     bool stopping;
     {
-      std::lock_guard lock(mu_);
+      MutexLock lock(mu_);
       stopping = stopping_;
     }
     if (stopping && active_.empty()) return;
@@ -233,7 +233,7 @@ void CurlLoop::TakeInbox() {
   std::vector<TransferPtr> cancels;
   bool stopping;
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     starts.swap(starts_);
     cancels.swap(cancels_);
     stopping = stopping_;

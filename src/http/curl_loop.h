@@ -7,7 +7,6 @@
 #include <chrono>
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -15,6 +14,7 @@
 #include <vector>
 
 #include "common/file_descriptor.h"
+#include "common/mutex.h"
 #include "http/curl_handle.h"
 #include "http/curl_transfer.h"
 
@@ -41,7 +41,8 @@ class CurlLoop {
   // Asks the thread to cancel everything and end; the destructor joins it.
   void Shutdown();
 
-  // Guarded by CurlTransport::mu_: transfers given to this loop.
+  // Transfers given to this loop. Guarded by CurlTransport::mu_, which the
+  // analysis cannot name from here.
   std::size_t load = 0;
 
  private:
@@ -73,11 +74,10 @@ class CurlLoop {
   const FileDescriptor epoll_;
   const FileDescriptor wake_;  // eventfd
 
-  std::mutex mu_;  // leaf
-  // Guarded by mu_.
-  std::vector<TransferPtr> starts_;
-  std::vector<TransferPtr> cancels_;
-  bool stopping_ = false;
+  Mutex mu_;
+  std::vector<TransferPtr> starts_ CKPTFS_GUARDED_BY(mu_);
+  std::vector<TransferPtr> cancels_ CKPTFS_GUARDED_BY(mu_);
+  bool stopping_ CKPTFS_GUARDED_BY(mu_) = false;
 
   // The thread's own.
   CurlMulti multi_;

@@ -34,7 +34,7 @@ Result<std::unique_ptr<CurlTransport>> CurlTransport::Create(Options options) {
 CurlTransport::~CurlTransport() {
   std::list<TransferPtr> queued;
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     queued.swap(queue_);
     for (const TransferPtr& t : queued) t->queued = false;
   }
@@ -61,7 +61,7 @@ Future<HttpResponse> CurlTransport::Send(HttpRequest request) {
           if (TransferPtr t = weak.lock()) Cancel(t);
         });
   }
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   // A transfer that is stopped already must not wait for its turn to say so.
   if (transfer->request().stop.stop_requested() ||
       (on_wire_ < max_connections_ && queue_.empty())) {
@@ -85,7 +85,7 @@ void CurlTransport::DispatchLocked(const TransferPtr& transfer) {
 }
 
 void CurlTransport::Cancel(const TransferPtr& transfer) {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   if (transfer->loop != nullptr) {
     transfer->loop->Cancel(transfer);
   } else if (transfer->queued) {
@@ -99,7 +99,7 @@ void CurlTransport::Cancel(const TransferPtr& transfer) {
 }
 
 void CurlTransport::Release(const TransferPtr& transfer) {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   assert(transfer->loop != nullptr);
   --on_wire_;
   --transfer->loop->load;
@@ -114,7 +114,7 @@ void CurlTransport::Release(const TransferPtr& transfer) {
 std::vector<CurlTransport::TransferPtr> CurlTransport::TakeExpired(
     CurlTransfer::TimePoint now) {
   std::vector<TransferPtr> expired;
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   for (auto it = queue_.begin(); it != queue_.end();) {
     if (now < (*it)->request().deadline) {
       ++it;

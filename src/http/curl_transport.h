@@ -8,10 +8,10 @@
 #include <cstddef>
 #include <list>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
+#include "common/mutex.h"
 #include "http/curl_transfer.h"
 #include "http/http_transport.h"
 #include "http/proxy_settings.h"
@@ -54,15 +54,13 @@ class CurlTransport final : public HttpTransport {
   void Release(const TransferPtr& transfer);
   // Queued transfers whose deadline passed or that were cancelled.
   std::vector<TransferPtr> TakeExpired(CurlTransfer::TimePoint now);
-  // REQUIRES: mu_ is held.
-  void DispatchLocked(const TransferPtr& transfer);
+  void DispatchLocked(const TransferPtr& transfer) CKPTFS_REQUIRES(mu_);
 
   const std::size_t max_connections_;
   const ProxySettings proxies_;
-  std::mutex mu_;  // taken before CurlLoop::mu_
-  // Guarded by mu_.
-  std::list<TransferPtr> queue_;
-  std::size_t on_wire_ = 0;
+  Mutex mu_;  // taken before CurlLoop::mu_
+  std::list<TransferPtr> queue_ CKPTFS_GUARDED_BY(mu_);
+  std::size_t on_wire_ CKPTFS_GUARDED_BY(mu_) = 0;
   // Constant after construction.
   std::vector<std::unique_ptr<CurlLoop>> loops_;
 };

@@ -2,12 +2,11 @@
 
 #include <unistd.h>
 
-#include <condition_variable>
-#include <mutex>
 #include <optional>
 #include <unordered_set>
 #include <utility>
 
+#include "common/mutex.h"
 #include "python/gil.h"
 #include "python/raise.h"
 #include "python/wait.h"
@@ -20,13 +19,13 @@ struct RecordFetch::State {
   std::shared_ptr<ZipReader> zip;
   std::vector<Target> targets;  // constant
 
-  std::mutex mu;
-  std::condition_variable cv;
-  // Guarded by mu.
-  std::unordered_set<std::string> arrived;
-  std::uint64_t arrived_bytes = 0;
-  std::optional<Result<void>> result;
-  bool memory_free = false;  // nothing writes into it any more
+  Mutex mu;
+  CondVar cv;
+  std::unordered_set<std::string> arrived CKPTFS_GUARDED_BY(mu);
+  std::uint64_t arrived_bytes CKPTFS_GUARDED_BY(mu) = 0;
+  std::optional<Result<void>> result CKPTFS_GUARDED_BY(mu);
+  // Nothing writes into it any more.
+  bool memory_free CKPTFS_GUARDED_BY(mu) = false;
 };
 
 namespace {
@@ -40,9 +39,9 @@ class MemoryUser {
   MemoryUser(const MemoryUser&) = delete;
   MemoryUser& operator=(const MemoryUser&) = delete;
   ~MemoryUser() {
-    const std::lock_guard lock(state_->mu);
+    const MutexLock lock(state_->mu);
     state_->memory_free = true;
-    state_->cv.notify_all();
+    state_->cv.NotifyAll();
   }
 
  private:
@@ -64,10 +63,10 @@ Task<Result<void>> ReadRecords(internal::EngineRuntime& runtime,
       [state](const RecordReader::Want& want) {
         const std::string name = want.record->entry.name.substr(
             want.record->entry.name.find('/') + 1);
-        const std::lock_guard lock(state->mu);
+        const MutexLock lock(state->mu);
         state->arrived.insert(name);
         state->arrived_bytes += want.memory.size();
-        state->cv.notify_all();
+        state->cv.NotifyAll();
       };
   Result<void> read =
       co_await reader.Read(std::move(wants), std::move(user), runtime.pool(),
@@ -97,9 +96,9 @@ RecordFetch::RecordFetch(internal::EngineRuntime& runtime,
                   stop_.get_token()));
   std::move(reading).Then(runtime.strand(),
                           [state = state_](Result<void> result) {
-                            const std::lock_guard lock(state->mu);
+                            const MutexLock lock(state->mu);
                             state->result.emplace(std::move(result));
-                            state->cv.notify_all();
+                            state->cv.NotifyAll();
                           });
 }
 
@@ -108,9 +107,8 @@ RecordFetch::~RecordFetch() {
   if (::getpid() != pid_) return;
   stop_.request_stop();
   const WithoutGil others;
-  std::unique_lock lock(state_->mu);
-  state_->cv.wait(lock,
-                  [this] { return state_->result && state_->memory_free; });
+  MutexLock lock(state_->mu);
+  while (!state_->result || !state_->memory_free) state_->cv.Wait(state_->mu);
 }
 
 void RecordFetch::Attend() {
@@ -118,7 +116,7 @@ void RecordFetch::Attend() {
   if (progress_.is_none()) return;
   std::uint64_t arrived = 0;
   {
-    const std::lock_guard lock(state_->mu);
+    const MutexLock lock(state_->mu);
     arrived = state_->arrived_bytes;
   }
   // Records may be many and small: no more often than signals are handled.
@@ -132,14 +130,19 @@ void RecordFetch::Attend() {
   progress_(arrived, total_);
 }
 
-template <typename Done>
-void RecordFetch::WaitUntil(Done done) {
+void RecordFetch::WaitUntilEnded(const std::string* name) {
   while (true) {
     bool ended = false;
     {
       const WithoutGil others;
-      std::unique_lock lock(state_->mu);
-      ended = state_->cv.wait_for(lock, kSignalPeriod, done);
+      const auto until = std::chrono::steady_clock::now() + kSignalPeriod;
+      MutexLock lock(state_->mu);
+      bool in_time = true;
+      while (!ended && in_time) {
+        ended = state_->result.has_value() ||
+                (name != nullptr && state_->arrived.contains(*name));
+        if (!ended) in_time = state_->cv.WaitUntil(state_->mu, until);
+      }
     }
     try {
       Attend();
@@ -152,10 +155,10 @@ void RecordFetch::WaitUntil(Done done) {
 }
 
 void RecordFetch::WaitFor(const std::string& name) {
-  WaitUntil([&] { return state_->result || state_->arrived.contains(name); });
+  WaitUntilEnded(&name);
   std::optional<Error> error;
   {
-    const std::lock_guard lock(state_->mu);
+    const MutexLock lock(state_->mu);
     if (!state_->arrived.contains(name)) {
       error = state_->result->has_value()
                   ? Error(ErrorCode::kInternal,
@@ -167,10 +170,10 @@ void RecordFetch::WaitFor(const std::string& name) {
 }
 
 void RecordFetch::WaitForAll() {
-  WaitUntil([this] { return state_->result.has_value(); });
+  WaitUntilEnded(nullptr);
   Result<void> result;
   {
-    const std::lock_guard lock(state_->mu);
+    const MutexLock lock(state_->mu);
     result = *state_->result;
   }
   ValueOrRaise(std::move(result));

@@ -46,9 +46,8 @@ class RecordFetch {
 
  private:
   struct State;
-  // `done` of the state, called under its lock.
-  template <typename Done>
-  void WaitUntil(Done done);
+  // Until the fetch has ended or that record, if one is named, is there.
+  void WaitUntilEnded(const std::string* name);
   // Raises what ends the wait: of a signal, or of `progress_`.
   void Attend();
 

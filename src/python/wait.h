@@ -6,14 +6,13 @@
 #include <nanobind/nanobind.h>
 
 #include <chrono>
-#include <condition_variable>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <utility>
 
+#include "common/mutex.h"
 #include "python/gil.h"
 
 namespace ckptfs::python {
@@ -30,26 +29,31 @@ template <typename T>
 Result<T> Wait(Executor& executor, Future<T> future, std::stop_source stop,
                const std::function<void()>& tick = {}) {
   struct Shared {
-    std::mutex mu;
-    std::condition_variable cv;
-    std::optional<Result<T>> result;  // guarded by mu
+    Mutex mu;
+    CondVar cv;
+    std::optional<Result<T>> result CKPTFS_GUARDED_BY(mu);
   };
   const auto shared = std::make_shared<Shared>();
   std::move(future).Then(executor, [shared](Result<T> result) {
-    const std::lock_guard lock(shared->mu);
+    const MutexLock lock(shared->mu);
     shared->result.emplace(std::move(result));
-    shared->cv.notify_all();
+    shared->cv.NotifyAll();
   });
   std::optional<nanobind::python_error> raised;
+  std::optional<Result<T>> result;
   while (true) {
-    bool done = false;
     {
       const WithoutGil others;
-      std::unique_lock lock(shared->mu);
-      done = shared->cv.wait_for(lock, kSignalPeriod, [&shared] {
-        return shared->result.has_value();
-      });
+      const auto until = std::chrono::steady_clock::now() + kSignalPeriod;
+      MutexLock lock(shared->mu);
+      bool in_time = true;
+      while (in_time && !shared->result.has_value()) {
+        in_time = shared->cv.WaitUntil(shared->mu, until);
+      }
+      result = std::move(shared->result);
+      shared->result.reset();
     }
+    const bool done = result.has_value();
     if (PyErr_CheckSignals() != 0) {
       nanobind::python_error error;  // takes it from the interpreter
       if (!raised) raised.emplace(std::move(error));
@@ -69,7 +73,7 @@ Result<T> Wait(Executor& executor, Future<T> future, std::stop_source stop,
     raised->restore();
     throw nanobind::python_error();
   }
-  return *std::move(shared->result);
+  return *std::move(result);
 }
 
 }  // namespace ckptfs::python

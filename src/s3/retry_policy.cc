@@ -32,24 +32,24 @@ int RetryTokens::Cost(ErrorClass error_class) {
 
 bool RetryTokens::Take(ErrorClass error_class) {
   const int cost = Cost(error_class);
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   if (tokens_ < cost) return false;
   tokens_ -= cost;
   return true;
 }
 
 void RetryTokens::Refund(int taken) {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   tokens_ = std::min(kCapacity, tokens_ + std::max(1, taken));
 }
 
 int RetryTokens::available() const {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   return tokens_;
 }
 
 Duration Jitter::Draw(Duration limit) {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   return Duration(
       std::uniform_int_distribution<Duration::rep>(0, limit.count())(engine_));
 }

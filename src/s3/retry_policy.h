@@ -13,11 +13,11 @@
 
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <random>
 
 #include "common/clock.h"
+#include "common/mutex.h"
 #include "s3/s3_error.h"
 #include "s3/s3_request.h"
 
@@ -73,8 +73,8 @@ class RetryTokens {
   int available() const;
 
  private:
-  mutable std::mutex mu_;   // leaf
-  int tokens_ = kCapacity;  // guarded by mu_
+  mutable Mutex mu_;
+  int tokens_ CKPTFS_GUARDED_BY(mu_) = kCapacity;
 };
 
 // Seeded jitter. Thread-safe.
@@ -85,8 +85,8 @@ class Jitter {
   Duration Draw(Duration limit);
 
  private:
-  std::mutex mu_;           // leaf
-  std::mt19937_64 engine_;  // guarded by mu_
+  Mutex mu_;
+  std::mt19937_64 engine_ CKPTFS_GUARDED_BY(mu_);
 };
 
 // The retries of one operation. Used from one thread at a time.

@@ -130,14 +130,14 @@ void SigV4Signer::Sign(SignableRequest& request, const Credentials& credentials,
 std::string SigV4Signer::KeyFor(const Credentials& credentials,
                                 const std::string& date) {
   {
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     if (cached_date_ == date &&
         cached_secret_ == credentials.secret_access_key) {
       return cached_key_;
     }
   }
   std::string key = SigningKey(credentials.secret_access_key, date, region_);
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   cached_date_ = date;
   cached_secret_ = credentials.secret_access_key;
   cached_key_ = key;

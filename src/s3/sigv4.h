@@ -5,12 +5,12 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "common/mutex.h"
 #include "http/http_transport.h"
 #include "s3/credentials/credentials_provider.h"
 #include "s3/time_format.h"
@@ -63,11 +63,10 @@ class SigV4Signer {
   std::string KeyFor(const Credentials& credentials, const std::string& date);
 
   const std::string region_;
-  std::mutex mu_;  // leaf
-  // Guarded by mu_.
-  std::string cached_date_;
-  std::string cached_secret_;
-  std::string cached_key_;
+  Mutex mu_;
+  std::string cached_date_ CKPTFS_GUARDED_BY(mu_);
+  std::string cached_secret_ CKPTFS_GUARDED_BY(mu_);
+  std::string cached_key_ CKPTFS_GUARDED_BY(mu_);
 };
 
 }  // namespace ckptfs

@@ -113,7 +113,7 @@ MemoryObjectStore::MemoryObjectStore(MemoryObjectStoreOptions options)
 MemoryObjectStore::~MemoryObjectStore() = default;
 
 Result<void> MemoryObjectStore::Enter(const RequestOptions& options) const {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   ++calls_;
   if (options.stop.stop_requested()) {
     return Fail(ErrorCode::kCancelled, "cancelled by the caller");
@@ -198,7 +198,7 @@ Future<ObjectInfo> MemoryObjectStore::Head(HeadRequest request) {
   const auto run = [&]() -> Result<ObjectInfo> {
     CKPTFS_RETURN_IF_ERROR(Enter(request.options));
     CKPTFS_RETURN_IF_ERROR(CheckKey(request.key));
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     const ObjectPtr object = FindObject(request.key);
     if (object == nullptr) return NoSuchKey(request.key);
     return object->info;
@@ -212,7 +212,7 @@ Future<GetResult> MemoryObjectStore::Get(GetRequest request) {
     CKPTFS_RETURN_IF_ERROR(CheckKey(request.key));
     ObjectPtr object;
     {
-      std::lock_guard lock(mu_);
+      MutexLock lock(mu_);
       object = FindVersion(request.key, request.version_id);
     }
     if (object == nullptr) return NoSuchKey(request.key);
@@ -245,7 +245,7 @@ Future<PutResult> MemoryObjectStore::Put(PutRequest request) {
                     "more than 5 GiB in one Put");
     }
     std::string bytes = Gather(request.payload);
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     CKPTFS_RETURN_IF_ERROR(CheckCondition(request.key, request.condition));
     return Store(request.key, std::move(bytes), std::move(request.attributes));
   };
@@ -259,7 +259,7 @@ Future<MultipartUpload> MemoryObjectStore::CreateMultipart(
     CKPTFS_RETURN_IF_ERROR(CheckKey(request.key));
     CKPTFS_RETURN_IF_ERROR(CheckAttributes(request.key, request.attributes,
                                            options_.capabilities));
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     MultipartUpload out{request.key, Numbered("upload-", ++generation_)};
     uploads_[out.upload_id] =
         Upload{request.key, std::move(request.attributes), Now(), {}};
@@ -278,7 +278,7 @@ Future<CompletedPart> MemoryObjectStore::UploadPart(UploadPartRequest request) {
                     request.upload.key, "more than 5 GiB in one part");
     }
     std::string bytes = Gather(request.payload);
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     CKPTFS_ASSIGN_OR_RETURN(Upload * upload, FindUpload(request.upload));
     CompletedPart out{request.part_number, NextETag(), bytes.size()};
     upload->parts[request.part_number] = Part{out.etag, std::move(bytes)};
@@ -297,7 +297,7 @@ Future<CompletedPart> MemoryObjectStore::UploadPartCopy(
     CKPTFS_RETURN_IF_ERROR(
         CheckPartNumber(request.upload.key, request.part_number));
     CKPTFS_RETURN_IF_ERROR(CheckKey(request.source_key));
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     CKPTFS_ASSIGN_OR_RETURN(Upload * upload, FindUpload(request.upload));
     const ObjectPtr source = FindObject(request.source_key);
     if (source == nullptr) return NoSuchKey(request.source_key);
@@ -333,7 +333,7 @@ Future<PutResult> MemoryObjectStore::CompleteMultipart(
       return Refuse(ErrorCode::kInvalidArgument, 400, "MalformedXML", key,
                     "an upload without parts");
     }
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     const Result<Upload*> found = FindUpload(request.upload);
     if (!found) {
       // A repeated Complete whose first reply was lost finds its own object
@@ -385,7 +385,7 @@ Future<PutResult> MemoryObjectStore::CompleteMultipart(
 Future<void> MemoryObjectStore::AbortMultipart(AbortMultipartRequest request) {
   const auto run = [&]() -> Result<void> {
     CKPTFS_RETURN_IF_ERROR(Enter(request.options));
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     const Result<Upload*> found = FindUpload(request.upload);
     if (found) uploads_.erase(request.upload.upload_id);
     return {};
@@ -396,7 +396,7 @@ Future<void> MemoryObjectStore::AbortMultipart(AbortMultipartRequest request) {
 Future<ListPartsResult> MemoryObjectStore::ListParts(ListPartsRequest request) {
   const auto run = [&]() -> Result<ListPartsResult> {
     CKPTFS_RETURN_IF_ERROR(Enter(request.options));
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     CKPTFS_ASSIGN_OR_RETURN(Upload * upload, FindUpload(request.upload));
     ListPartsResult out;
     auto it = upload->parts.upper_bound(request.part_number_marker);
@@ -418,7 +418,7 @@ Future<ListUploadsResult> MemoryObjectStore::ListMultipartUploads(
     ListUploadsRequest request) {
   const auto run = [&]() -> Result<ListUploadsResult> {
     CKPTFS_RETURN_IF_ERROR(Enter(request.options));
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     // By key, then by time of initiation; ids count upwards, so they are in
     // that order.
     std::map<std::pair<std::string, std::string>, WallTime> sorted;
@@ -462,7 +462,7 @@ Future<PutResult> MemoryObjectStore::Copy(CopyRequest request) {
                     "a copy takes the tags of its source");
       }
     }
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     const ObjectPtr source = FindObject(request.source_key);
     if (source == nullptr) return NoSuchKey(request.source_key);
     if (!request.source_if_match.empty() &&
@@ -491,7 +491,7 @@ Future<void> MemoryObjectStore::Delete(DeleteRequest request) {
   const auto run = [&]() -> Result<void> {
     CKPTFS_RETURN_IF_ERROR(Enter(request.options));
     CKPTFS_RETURN_IF_ERROR(CheckKey(request.key));
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     const ObjectPtr current = FindObject(request.key);
     if (current != nullptr && !request.if_match.empty() &&
         current->info.etag != request.if_match) {
@@ -508,7 +508,7 @@ Future<DeleteManyResult> MemoryObjectStore::DeleteMany(
   const auto run = [&]() -> Result<DeleteManyResult> {
     CKPTFS_RETURN_IF_ERROR(Enter(request.options));
     DeleteManyResult out;
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     for (const std::string& key : request.keys) {
       const Result<void> valid = CheckKey(key);
       if (!valid) {
@@ -529,7 +529,7 @@ Future<ObjectTags> MemoryObjectStore::GetTags(GetTagsRequest request) {
     if (!options_.capabilities.tagging) {
       return Fail(ErrorCode::kUnsupported, "GetTags");
     }
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     const ObjectPtr object = FindVersion(request.key, request.version_id);
     if (object == nullptr) return NoSuchKey(request.key);
     return object->tags;
@@ -542,14 +542,14 @@ StoreCapabilities MemoryObjectStore::capabilities() const {
 }
 
 std::map<std::string, std::string> MemoryObjectStore::Snapshot() const {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   std::map<std::string, std::string> out;
   for (const auto& [key, object] : objects_) out[key] = object->bytes;
   return out;
 }
 
 std::vector<MultipartUpload> MemoryObjectStore::OpenUploads() const {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   std::vector<MultipartUpload> out;
   for (const auto& [id, upload] : uploads_) out.push_back({upload.key, id});
   std::sort(out.begin(), out.end(), [](const auto& a, const auto& b) {
@@ -559,14 +559,14 @@ std::vector<MultipartUpload> MemoryObjectStore::OpenUploads() const {
 }
 
 std::uint64_t MemoryObjectStore::calls() const {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   return calls_;
 }
 
 PutResult MemoryObjectStore::PutBytes(const std::string& key,
                                       const std::string& bytes,
                                       UserMetadata metadata) {
-  std::lock_guard lock(mu_);
+  MutexLock lock(mu_);
   return Store(key, bytes, ObjectAttributes{std::move(metadata), {}});
 }
 

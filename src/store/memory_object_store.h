@@ -9,13 +9,13 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "common/clock.h"
+#include "common/mutex.h"
 
 namespace ckptfs {
 
@@ -99,28 +99,32 @@ class MemoryObjectStore final : public ObjectStore {
   // Counts the call; the error with which it must end at once, if any.
   Result<void> Enter(const RequestOptions& options) const;
 
-  // The rest expects mu_ to be held.
-  ETag NextETag();
+  ETag NextETag() CKPTFS_REQUIRES(mu_);
   WallTime Now() const;
-  ObjectPtr FindObject(const std::string& key) const;
-  Result<Upload*> FindUpload(const MultipartUpload& upload);
+  ObjectPtr FindObject(const std::string& key) const CKPTFS_REQUIRES(mu_);
+  Result<Upload*> FindUpload(const MultipartUpload& upload)
+      CKPTFS_REQUIRES(mu_);
   Result<void> CheckCondition(const std::string& key,
-                              const WriteCondition& condition) const;
+                              const WriteCondition& condition) const
+      CKPTFS_REQUIRES(mu_);
   PutResult Store(const std::string& key, std::string bytes,
-                  ObjectAttributes attributes);
+                  ObjectAttributes attributes) CKPTFS_REQUIRES(mu_);
   // The object of that version, or the current one.
   ObjectPtr FindVersion(const std::string& key,
-                        const std::string& version_id) const;
+                        const std::string& version_id) const
+      CKPTFS_REQUIRES(mu_);
 
   const MemoryObjectStoreOptions options_;
 
-  mutable std::mutex mu_;  // leaf
-  // Guarded by mu_.
-  mutable std::uint64_t calls_ = 0;
-  std::uint64_t generation_ = 0;  // makes ETags, version and upload ids
-  std::map<std::string, ObjectPtr> objects_;
-  std::map<std::pair<std::string, std::string>, ObjectPtr> versions_;
-  std::map<std::string, Upload> uploads_;  // by upload id
+  mutable Mutex mu_;
+  mutable std::uint64_t calls_ CKPTFS_GUARDED_BY(mu_) = 0;
+  // Makes ETags, version and upload ids.
+  std::uint64_t generation_ CKPTFS_GUARDED_BY(mu_) = 0;
+  std::map<std::string, ObjectPtr> objects_ CKPTFS_GUARDED_BY(mu_);
+  std::map<std::pair<std::string, std::string>, ObjectPtr> versions_
+      CKPTFS_GUARDED_BY(mu_);
+  // By upload id.
+  std::map<std::string, Upload> uploads_ CKPTFS_GUARDED_BY(mu_);
 };
 
 }  // namespace ckptfs

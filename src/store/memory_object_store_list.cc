@@ -26,7 +26,7 @@ Future<ListResult> MemoryObjectStore::List(ListRequest request) {
                               after.ends_with(request.delimiter);
     ListResult out;
     std::string last;
-    std::lock_guard lock(mu_);
+    MutexLock lock(mu_);
     for (auto it = objects_.lower_bound(std::max(request.prefix, after));
          it != objects_.end() && it->first.starts_with(request.prefix); ++it) {
       const std::string& key = it->first;

@@ -31,7 +31,7 @@ class S3ObjectStore::Operation {
           std::max<Duration>(context_.patience, options.deadline);
     }
     {
-      std::lock_guard lock(store_.mu_);
+      MutexLock lock(store_.mu_);
       ++store_.running_;
     }
     on_caller_.emplace(options.stop, [this] { source_.request_stop(); });
@@ -42,8 +42,8 @@ class S3ObjectStore::Operation {
     // Each waits for a callback that is running.
     on_caller_.reset();
     on_store_.reset();
-    std::lock_guard lock(store_.mu_);
-    if (--store_.running_ == 0) store_.idle_.notify_all();
+    MutexLock lock(store_.mu_);
+    if (--store_.running_ == 0) store_.idle_.NotifyAll();
   }
   Operation(const Operation&) = delete;
   Operation& operator=(const Operation&) = delete;
@@ -72,8 +72,8 @@ S3ObjectStore::S3ObjectStore(Parts parts, Endpoint endpoint, std::string region,
 S3ObjectStore::~S3ObjectStore() {
   stop_.request_stop();
   {
-    std::unique_lock lock(mu_);
-    idle_.wait(lock, [this] { return running_ == 0; });
+    MutexLock lock(mu_);
+    while (running_ > 0) idle_.Wait(mu_);
   }
   // Each joins its threads; what they post goes to what lives longer.
   parts_.transport.reset();

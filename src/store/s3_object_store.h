@@ -5,18 +5,17 @@
 #include <ckptfs/object_store.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <string>
 #include <utility>
 
 #include "common/clock.h"
+#include "common/mutex.h"
 #include "common/task.h"
 #include "http/http_transport.h"
 #include "s3/credentials/credentials_provider.h"
@@ -187,9 +186,9 @@ class S3ObjectStore final : public ObjectStore {
   std::atomic<bool> bare_if_match_{false};
   std::atomic<SourceDecoding> source_decoding_{SourceDecoding::kUnknown};
 
-  std::mutex mu_;  // leaf
-  std::condition_variable idle_;
-  std::size_t running_ = 0;  // guarded by mu_
+  Mutex mu_;
+  CondVar idle_;
+  std::size_t running_ CKPTFS_GUARDED_BY(mu_) = 0;
 };
 
 template <typename T>

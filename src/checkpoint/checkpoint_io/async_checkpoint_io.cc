@@ -1,9 +1,7 @@
 #include <ckptfs/checkpoint/async_checkpoint_io.h>
 
 #include <algorithm>
-#include <condition_variable>
 #include <deque>
-#include <mutex>
 #include <optional>
 #include <string_view>
 #include <thread>
@@ -11,6 +9,7 @@
 
 #include "checkpoint/tensors/snapshot.h"
 #include "common/log.h"
+#include "common/mutex.h"
 
 namespace ckptfs {
 
@@ -33,9 +32,9 @@ class AsyncCheckpointIO::Queue {
 
   ~Queue() {
     {
-      const std::lock_guard lock(mu_);
+      const MutexLock lock(mu_);
       stopping_ = true;
-      changed_.notify_all();
+      changed_.NotifyAll();
     }
     if (worker_.joinable()) worker_.join();
     for (const Error& error : errors_) LogError(error.ToString());
@@ -45,37 +44,36 @@ class AsyncCheckpointIO::Queue {
 
   // Of all that nobody was told of: the code of the oldest, all messages.
   std::optional<Error> TakeError() {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     return Untold();
   }
 
   // Blocks until a snapshot of `bytes` may be taken, and counts it. In the
   // order of the calls: a small one does not overtake a large one.
   void Reserve(std::uint64_t bytes) {
-    std::unique_lock lock(mu_);
+    MutexLock lock(mu_);
     const std::uint64_t turn = next_turn_++;
-    changed_.wait(lock, [&] {
-      return turn == turn_ &&
-             (reserved_ == 0 ||
-              reserved_ + bytes <= options_.max_snapshot_bytes);
-    });
+    while (turn != turn_ ||
+           (reserved_ > 0 && reserved_ + bytes > options_.max_snapshot_bytes)) {
+      changed_.Wait(mu_);
+    }
     reserved_ += bytes;
   }
   // The turn passes on only with the save in the queue: saves keep the order of
   // the calls.
   void Drop(std::uint64_t bytes) {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     reserved_ -= bytes;
     ++turn_;
-    changed_.notify_all();
+    changed_.NotifyAll();
   }
   void Push(Value snapshot, std::string path, SaveOptions options,
             std::uint64_t bytes) {
-    const std::lock_guard lock(mu_);
+    const MutexLock lock(mu_);
     jobs_.push_back({Job::Kind::kSave, std::move(path), std::move(snapshot),
                      std::move(options), bytes});
     ++turn_;
-    changed_.notify_all();
+    changed_.NotifyAll();
     // Not before: a process that never saves has no thread.
     if (!worker_.joinable()) worker_ = std::thread([this] { Run(); });
   }
@@ -83,28 +81,28 @@ class AsyncCheckpointIO::Queue {
   // Now, where nothing is under way; else in its turn, so that what replaces
   // the checkpoint is there before. One that is being saved is waited for.
   Result<void> Remove(const std::string& path) {
-    std::unique_lock lock(mu_);
+    MutexLock lock(mu_);
     if (std::optional<Error> error = Untold()) return Fail(*std::move(error));
     if (jobs_.empty()) {
-      lock.unlock();
+      lock.Unlock();
       return inner_->RemoveCheckpoint(path);
     }
     const bool being_saved = Has(path);
     jobs_.push_back({Job::Kind::kRemove, path, Value(), SaveOptions(), 0});
-    changed_.notify_all();
+    changed_.NotifyAll();
     if (!being_saved) return {};
-    changed_.wait(lock, [&] { return !Has(path); });
+    while (Has(path)) changed_.Wait(mu_);
     if (std::optional<Error> error = Untold()) return Fail(*std::move(error));
     return {};
   }
 
   void WaitFor(const std::string& path) {
-    std::unique_lock lock(mu_);
-    changed_.wait(lock, [&] { return !Has(path); });
+    MutexLock lock(mu_);
+    while (Has(path)) changed_.Wait(mu_);
   }
   void WaitForAll() {
-    std::unique_lock lock(mu_);
-    changed_.wait(lock, [&] { return jobs_.empty(); });
+    MutexLock lock(mu_);
+    while (!jobs_.empty()) changed_.Wait(mu_);
   }
 
  private:
@@ -119,16 +117,15 @@ class AsyncCheckpointIO::Queue {
   };
 
   // Of that file, however its folder is spelled ("./x", a link, a mount, its
-  // URI): all of one name. Under mu_.
-  bool Has(const std::string& path) const {
+  // URI): all of one name.
+  bool Has(const std::string& path) const CKPTFS_REQUIRES(mu_) {
     const std::string_view name = NameOf(path);
     return std::any_of(jobs_.begin(), jobs_.end(), [&](const Job& job) {
       return NameOf(job.path) == name;
     });
   }
 
-  // Under mu_.
-  std::optional<Error> Untold() {
+  std::optional<Error> Untold() CKPTFS_REQUIRES(mu_) {
     if (errors_.empty()) return std::nullopt;
     Error error = errors_.front();
     std::string others;
@@ -143,17 +140,17 @@ class AsyncCheckpointIO::Queue {
   }
 
   void Run() {
-    std::unique_lock lock(mu_);
+    MutexLock lock(mu_);
     while (true) {
-      changed_.wait(lock, [&] { return stopping_ || !jobs_.empty(); });
+      while (!stopping_ && jobs_.empty()) changed_.Wait(mu_);
       if (jobs_.empty()) return;
       // Stays in the queue until it is done; pushing leaves it where it is.
       Job& job = jobs_.front();
       const bool failed_before = !errors_.empty();
-      lock.unlock();
+      lock.Unlock();
       const Result<void> done = Do(job, failed_before);
       job.snapshot = Value();
-      lock.lock();
+      lock.Lock();
       if (!done) {
         errors_.push_back(done.error().WithContext(
             (job.kind == Job::Kind::kSave ? "background save of "
@@ -162,7 +159,7 @@ class AsyncCheckpointIO::Queue {
       }
       reserved_ -= job.bytes;
       jobs_.pop_front();
-      changed_.notify_all();
+      changed_.NotifyAll();
     }
   }
 
@@ -181,17 +178,16 @@ class AsyncCheckpointIO::Queue {
   const std::unique_ptr<CheckpointIO> inner_;
   const AsyncCheckpointOptions options_;
 
-  std::mutex mu_;  // not held while anything is copied or saved
-  std::condition_variable changed_;
-  // Guarded by mu_; the front job's snapshot, while it is under way, is the
-  // worker's.
-  std::deque<Job> jobs_;  // the front one is under way
-  std::deque<Error> errors_;
-  std::uint64_t reserved_ = 0;  // bytes of snapshots
-  std::uint64_t next_turn_ = 0;
-  std::uint64_t turn_ = 0;  // whose Reserve is next
-  bool stopping_ = false;
-  std::thread worker_;
+  Mutex mu_;  // not held while anything is copied or saved
+  CondVar changed_;
+  // The front one is under way; its snapshot is the worker's meanwhile.
+  std::deque<Job> jobs_ CKPTFS_GUARDED_BY(mu_);
+  std::deque<Error> errors_ CKPTFS_GUARDED_BY(mu_);
+  std::uint64_t reserved_ CKPTFS_GUARDED_BY(mu_) = 0;  // bytes of snapshots
+  std::uint64_t next_turn_ CKPTFS_GUARDED_BY(mu_) = 0;
+  std::uint64_t turn_ CKPTFS_GUARDED_BY(mu_) = 0;  // whose Reserve is next
+  bool stopping_ CKPTFS_GUARDED_BY(mu_) = false;
+  std::thread worker_ CKPTFS_GUARDED_BY(mu_);
 };
 
 AsyncCheckpointIO::AsyncCheckpointIO(std::unique_ptr<CheckpointIO> inner,

@@ -27,7 +27,7 @@ EngineRuntime::~EngineRuntime() = default;
 
 Result<ObjectStore*> EngineRuntime::StoreOf(const std::string& bucket,
                                             const std::string& endpoint_url) {
-  const std::lock_guard lock(mu_);
+  const MutexLock lock(mu_);
   const auto [known, added] =
       stores_.try_emplace(std::pair(bucket, endpoint_url));
   if (!added) return known->second.get();

@@ -6,11 +6,11 @@
 
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 
 #include "common/executors.h"
+#include "common/mutex.h"
 #include "common/task.h"
 
 namespace ckptfs::internal {
@@ -60,10 +60,11 @@ class EngineRuntime {
   // requests, end first, then the pool, then the strand.
   ThreadPool strand_;
   ThreadPool pool_;
-  std::mutex mu_;  // leaf; OpenS3Store does not talk to the server
-  // Guarded by mu_; by bucket and endpoint.
+  // Held while a store is opened, which does not talk to the server.
+  Mutex mu_;
+  // By bucket and endpoint.
   std::map<std::pair<std::string, std::string>, std::unique_ptr<ObjectStore>>
-      stores_;
+      stores_ CKPTFS_GUARDED_BY(mu_);
 };
 
 }  // namespace ckptfs::internal

@@ -3,10 +3,11 @@
 #pragma once
 
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "common/mutex.h"
 
 namespace ckptfs {
 
@@ -19,7 +20,7 @@ class PartBuffers {
   std::shared_ptr<std::string> Take() {
     std::unique_ptr<std::string> buffer;
     {
-      const std::lock_guard lock(unused_->mu);
+      const MutexLock lock(unused_->mu);
       if (!unused_->buffers.empty()) {
         buffer = std::move(unused_->buffers.back());
         unused_->buffers.pop_back();
@@ -28,15 +29,15 @@ class PartBuffers {
     if (buffer == nullptr) buffer = std::make_unique<std::string>();
     return {buffer.release(), [unused = unused_](std::string* returned) {
               std::unique_ptr<std::string> owned(returned);
-              const std::lock_guard lock(unused->mu);
+              const MutexLock lock(unused->mu);
               unused->buffers.push_back(std::move(owned));
             }};
   }
 
  private:
   struct Unused {
-    std::mutex mu;
-    std::vector<std::unique_ptr<std::string>> buffers;  // guarded by mu
+    Mutex mu;
+    std::vector<std::unique_ptr<std::string>> buffers CKPTFS_GUARDED_BY(mu);
   };
   const std::shared_ptr<Unused> unused_ = std::make_shared<Unused>();
 };

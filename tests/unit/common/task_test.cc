@@ -77,7 +77,8 @@ TEST(Task, FreesItsFrameAtTheEndAndUnstarted) {
 
 // g++ turns the transfer between coroutines into a jump only when it
 // optimises and does not instrument; elsewhere the loop is kept short.
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && \
+    !defined(__SANITIZE_THREAD__)
 constexpr int kAwaits = 200'000;
 #else
 constexpr int kAwaits = 500;
