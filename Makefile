@@ -5,7 +5,8 @@
 #   make demo      a Lightning training that is killed in mid-save and resumes
 #   make lint      clang-format and clang-tidy on the C++ files that changed
 #   make test      all tests, under 15 minutes when built
-#   make test-all  the same, then clang 19, clang-tidy, clang-format, fuzzers
+#   make test-all  the same, then clang 19, clang-tidy, clang-format, mutants of
+#                  the file system, fuzzers
 #   make bench     speed, CPU and memory against our own client without FUSE
 #   make bench-checkpoint
 #                  saves and loads of the library against s3torchconnector's

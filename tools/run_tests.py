@@ -3,8 +3,8 @@
 Stages: release build, ctest, the Python suites against the release programs,
 the address and undefined-behaviour sanitizers on the unit and simulation
 programs, and ThreadSanitizer on those whose label is "threads". With --all also
-clang 19 (build and ctest), clang-tidy, clang-format and every fuzz target for a
-while (tests/fuzz).
+clang 19 (build and ctest), clang-tidy, clang-format, the mutants that the
+simulation must notice, and every fuzz target for a while (tests/fuzz).
 
 The last line is "N passed, N failed"; the exit status is 0 only if nothing
 failed. A stage that cannot run (a broken build) counts as one failure, and
@@ -236,6 +236,15 @@ class Runner:
             else:
                 self.count.fail(f"fuzz: {target}")
 
+    def run_mutants(self):
+        """The simulation must notice each change that breaks the promise."""
+        done = subprocess.run(
+            [sys.executable, ROOT / "tests/simulation/mutants/run.py"], cwd=ROOT)
+        if done.returncode == 0:
+            self.count.passed += 1
+        else:
+            self.count.fail("mutants of the file system")
+
     def report(self):
         print("=== stages")
         for name, seconds in self.times:
@@ -253,7 +262,8 @@ def main():
     parser.add_argument("--cmake", default="/usr/bin/cmake")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--all", action="store_true",
-                        help="also clang 19, clang-tidy, clang-format")
+                        help="also clang 19, clang-tidy, clang-format, "
+                             "mutants, fuzzers")
     arguments = parser.parse_args()
 
     runner = Runner(shutil.which(arguments.cmake), arguments.jobs)
@@ -271,6 +281,7 @@ def main():
         runner.stage("ctest clang", runner.run_ctest, "clang")
         runner.stage("clang-tidy", runner.run_clang_tidy)
         runner.stage("clang-format", runner.run_clang_format)
+        runner.stage("mutants", runner.run_mutants)
         if runner.stage("build fuzz", runner.build, "fuzz", ["fuzzers"]):
             runner.stage("fuzz", runner.run_fuzzers)
     return runner.report()

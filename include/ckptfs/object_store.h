@@ -4,6 +4,10 @@
 // Every operation
 //   - is thread-safe, returns at once and never blocks;
 //   - finishes exactly once; retries of what is safe to repeat happen inside;
+//   - that writes or deletes and fails has not been carried out and will not
+//   be,
+//     unless the code is kOutcomeUnknown: then nobody could tell (for
+//     CreateMultipart: an upload may be there whose id is not known);
 //   - keeps the caller's memory (Payload, Destination) referenced through the
 //     `owner` it carries until no thread touches it any more, also after a
 //     cancellation or an error.
@@ -66,9 +70,10 @@ struct Destination {
 struct RequestOptions {
   // Stops retries and the transfer in flight; the result is kCancelled.
   std::stop_token stop;
-  // Time for the operation with all its retries; the result is
-  // kDeadlineExceeded. Zero: the store's default (S3: 120 s, Complete and
-  // Copy: 15 min).
+  // Time for the operation with all its retries, whatever it does when the time
+  // is over; the result is kDeadlineExceeded. Zero: as long as it makes
+  // progress (S3: given up after 120 s without any, Complete and copies after
+  // 15 min).
   std::chrono::milliseconds deadline{0};
 };
 
@@ -382,18 +387,26 @@ struct S3StoreOptions {
   std::optional<bool> force_path_style;
   int http_threads = 2;      // curl event loops
   int max_connections = 64;  // requests on the wire at once; the rest queue
-  // How often one request is sent before its error is final, the first time
-  // included: 1 (no retries) to 64. An attempt that moved bytes starts the
-  // count of a download anew. Damaged transfers and failed TLS handshakes are
-  // given up after 3 attempts in any case.
-  int max_attempts = 10;
+  // Unset: a request is repeated until it has made no progress for two minutes
+  // (15 where S3 publishes or copies something large), however often that is.
+  // Set, 1 (no retries) to 64: it is also given up after that many attempts
+  // without progress, the first included. Progress is an attempt that got
+  // further than those before it: by any byte of a download, by 64 KiB of an
+  // upload. Damaged transfers end after 3. Empty: AWS_MAX_ATTEMPTS; unset.
+  std::optional<int> max_attempts;
 };
 
 // Opens a store on one bucket. Starts its threads; does not talk to the
 // server. Errors: kInvalidArgument (option and reason named),
 // kUnauthenticated (no credentials found, and where they were looked for),
-// kUnsupported (a profile with keys from elsewhere). Blocks while it reads the
-// profile files.
+// kUnsupported (a profile with keys from elsewhere), kResourceExhausted (no
+// threads, descriptors or memory to run on). Blocks while it reads the profile
+// files.
+//
+// Proxies are those of the environment at this moment, as curl(1) reads it:
+// http_proxy, https_proxy, HTTPS_PROXY, all_proxy, ALL_PROXY, and no_proxy or
+// NO_PROXY for the hosts, domains, addresses and networks to be reached
+// without.
 CKPTFS_EXPORT Result<std::unique_ptr<ObjectStore>> OpenS3Store(
     const S3StoreOptions& options);
 

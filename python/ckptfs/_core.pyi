@@ -37,7 +37,7 @@ class Engine:
                  part_bytes: int = ..., parts_in_flight: int = ...,
                  range_bytes: int = ..., ranges_in_flight: int = ...,
                  work_threads: int = ..., bypass_mounts: bool = ...,
-                 max_attempts: int = ..., unsigned_requests: bool = ...,
+                 max_attempts: int | None = ..., unsigned_requests: bool = ...,
                  profile: str = ..., requester_pays: bool = ...,
                  access_key_id: str = ..., secret_access_key: str = ...,
                  session_token: str = ..., storage_class: str = ...,

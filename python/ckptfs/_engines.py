@@ -14,7 +14,9 @@ _VARIABLES = (
     "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN",
     "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL_S3",
     "AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "AWS_MAX_ATTEMPTS", "AWS_PROFILE",
-    "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "HOME")
+    "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE", "HOME",
+    "http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY",
+    "no_proxy", "NO_PROXY")
 
 _Key = tuple[str, str, "S3ClientConfig | None", tuple["str | None", ...]]
 
@@ -49,7 +51,7 @@ def engine_for(region: str | None, endpoint: str | None,
         return engine
 
 
-def _max_attempts(config: S3ClientConfig) -> int:
+def _max_attempts(config: S3ClientConfig) -> int | None:
     """What AWS_MAX_ATTEMPTS says, else the config, as in s3torchconnector.
 
     Raises:

@@ -11,7 +11,8 @@ MAX_ATTEMPTS = 64
 _MIN_PART = 5 * MIB
 _MAX_PART = 5 << 30
 _SSE = ("AES256", "aws:kms", "aws:kms:dsse")
-_INTS = ("part_size", "max_attempts")
+_INTS = ("part_size", "max_attempts", "memory_limit")
+_OPTIONAL_INTS = ("max_attempts", "memory_limit")
 _BOOLS = ("unsigned", "force_path_style", "requester_pays")
 _TEXTS = ("profile", "access_key_id", "secret_access_key", "session_token",
           "sse", "sse_kms_key_id", "storage_class", "ca_file")
@@ -36,8 +37,11 @@ class S3ClientConfig:
             is taken.
         force_path_style: `endpoint/bucket/key` even for AWS; other endpoints
             are addressed so in any case.
-        max_attempts: how often a request is sent before its error is final, 1
-            to 64. The environment variable AWS_MAX_ATTEMPTS overrides it.
+        max_attempts: None: a request is repeated until it has made no progress
+            for two minutes (15 where S3 publishes or copies something large).
+            1 to 64: it is also given up after that many attempts without
+            progress, the first included. The environment variable
+            AWS_MAX_ATTEMPTS overrides it.
         profile: of the AWS profile files, ~/.aws/credentials and ~/.aws/config.
         requester_pays: the requester is charged, where a bucket wants that.
         access_key_id: a key, with `secret_access_key`. Excludes `profile`.
@@ -63,7 +67,7 @@ class S3ClientConfig:
     part_size: int = 8 * MIB
     unsigned: bool = False
     force_path_style: bool = False
-    max_attempts: int = 10
+    max_attempts: int | None = None
     profile: str | None = None
     requester_pays: bool = False
     # Not of the original: by name only, so that its order stays free to grow.
@@ -87,7 +91,8 @@ class S3ClientConfig:
         if not _MIN_PART <= self.part_size <= _MAX_PART:
             raise ValueError("part_size must be 5 MiB to 5 GiB, not "
                              f"{self.part_size} bytes")
-        if not 1 <= self.max_attempts <= MAX_ATTEMPTS:
+        if (self.max_attempts is not None
+                and not 1 <= self.max_attempts <= MAX_ATTEMPTS):
             raise ValueError(f"max_attempts must be 1 to {MAX_ATTEMPTS}, not "
                              f"{self.max_attempts}")
         least = max(self.part_size, RANGE_BYTES)
@@ -99,9 +104,10 @@ class S3ClientConfig:
         self._check_storage()
 
     def _check_types(self) -> None:
-        for name in _INTS + (() if self.memory_limit is None
-                             else ("memory_limit",)):
+        for name in _INTS:
             value = getattr(self, name)
+            if value is None and name in _OPTIONAL_INTS:
+                continue
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} must be an int, not {value!r}")
         for name in _BOOLS + (() if self.sse_bucket_key is None

@@ -129,6 +129,12 @@ tl::expected<MountDaemon*, StartFailure> MountDaemon::TryToStart(
         StartFailure{ExitCodeForStoreError(error), what + error.ToString()});
   };
   Result<std::unique_ptr<ObjectStore>> store = OpenS3Store(store_options);
+  if (!store.has_value() &&
+      store.error().code() == ErrorCode::kResourceExhausted) {
+    // Of this machine: no store was asked yet.
+    return tl::unexpected<StartFailure>(
+        StartFailure{ExitCode::kOther, what + store.error().ToString()});
+  }
   if (!store.has_value()) return failed(store.error());
   Result<std::string> endpoint_url = S3EndpointUrl(store_options);
   if (!endpoint_url.has_value()) return failed(endpoint_url.error());

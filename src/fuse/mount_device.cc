@@ -187,10 +187,6 @@ Result<FileDescriptor> MountByHelper(const MountRequest& request) {
 
 }  // namespace
 
-void FileDescriptor::Close() {
-  if (fd_ >= 0) close(std::exchange(fd_, -1));
-}
-
 Result<std::string> CheckMountPoint(const std::string& mount_point) {
   std::error_code ec;
   std::filesystem::path path = std::filesystem::absolute(mount_point, ec);

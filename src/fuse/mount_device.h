@@ -6,33 +6,12 @@
 #include <ckptfs/result.h>
 
 #include <string>
-#include <utility>
+
+#include "common/file_descriptor.h"
 
 namespace ckptfs::fuse {
 
-// Owns a file descriptor.
-class FileDescriptor {
- public:
-  FileDescriptor() = default;
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  FileDescriptor(FileDescriptor&& other) noexcept
-      : fd_(std::exchange(other.fd_, -1)) {}
-  FileDescriptor& operator=(FileDescriptor&& other) noexcept {
-    if (this != &other) {
-      Close();
-      fd_ = std::exchange(other.fd_, -1);
-    }
-    return *this;
-  }
-  ~FileDescriptor() { Close(); }
-  int get() const { return fd_; }
-  bool valid() const { return fd_ >= 0; }
-  int release() { return std::exchange(fd_, -1); }
-  void Close();
-
- private:
-  int fd_ = -1;
-};
+using ckptfs::FileDescriptor;
 
 struct MountRequest {
   std::string mount_point;  // absolute

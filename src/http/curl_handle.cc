@@ -1,12 +1,11 @@
 #include "http/curl_handle.h"
 
-#include <mutex>
-
 namespace ckptfs {
 
-void EnsureCurlInitialised() {
-  static std::once_flag once;
-  std::call_once(once, [] { curl_global_init(CURL_GLOBAL_DEFAULT); });
+bool EnsureCurlInitialised() {
+  static const bool initialised =
+      curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK;
+  return initialised;
 }
 
 }  // namespace ckptfs

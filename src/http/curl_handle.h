@@ -24,7 +24,7 @@ struct CurlSlistDeleter {
 using CurlSlist = std::unique_ptr<curl_slist, CurlSlistDeleter>;
 
 // Thread-safe; the first call runs curl_global_init, which is thread-safe by
-// itself only since 7.84.
-void EnsureCurlInitialised();
+// itself only since 7.84. False: it failed.
+bool EnsureCurlInitialised();
 
 }  // namespace ckptfs

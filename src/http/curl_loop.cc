@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -24,54 +25,79 @@ using std::chrono::milliseconds;
 // timeout action makes it look again.
 constexpr milliseconds kCheckInterval{100};
 
+tl::unexpected<Error> NoResource(const std::string& what, int error) {
+  return Fail(ErrorCode::kResourceExhausted,
+              "cannot make an event loop for HTTP: " + what + ": " +
+                  std::generic_category().message(error));
+}
+
 }  // namespace
 
 CurlLoop::CurlLoop(CurlTransport& transport, CurlHandleSettings settings,
-                   int index, std::size_t max_connections)
+                   FileDescriptor epoll, FileDescriptor wake, CurlMulti multi)
     : transport_(transport),
       settings_(std::move(settings)),
-      epoll_(epoll_create1(EPOLL_CLOEXEC)),
-      wake_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
-      multi_(curl_multi_init()) {
-  if (epoll_ < 0 || wake_ < 0 || multi_ == nullptr) {
-    const int error = epoll_ < 0 || wake_ < 0 ? errno : ENOMEM;
-    CloseDescriptors();
-    throw std::system_error(error, std::generic_category(),
-                            "cannot make an event loop for HTTP");
-  }
+      epoll_(std::move(epoll)),
+      wake_(std::move(wake)),
+      multi_(std::move(multi)) {}
+
+Result<std::unique_ptr<CurlLoop>> CurlLoop::Create(
+    CurlTransport& transport, CurlHandleSettings settings, int index,
+    std::size_t max_connections) {
+  FileDescriptor epoll(epoll_create1(EPOLL_CLOEXEC));
+  if (!epoll.valid()) return NoResource("epoll_create1", errno);
+  FileDescriptor wake(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC));
+  if (!wake.valid()) return NoResource("eventfd", errno);
+  CurlMulti multi(curl_multi_init());
+  if (multi == nullptr) return NoResource("curl_multi_init", ENOMEM);
+  std::unique_ptr<CurlLoop> loop(new CurlLoop(transport, std::move(settings),
+                                              std::move(epoll), std::move(wake),
+                                              std::move(multi)));
+  CKPTFS_RETURN_IF_ERROR(loop->SetUp(max_connections));
+  CKPTFS_RETURN_IF_ERROR(loop->StartThread(index));
+  return loop;
+}
+
+Result<void> CurlLoop::SetUp(std::size_t max_connections) {
   CURLM* m = multi_.get();
-  curl_multi_setopt(m, CURLMOPT_SOCKETFUNCTION, &CurlLoop::OnSocket);
-  curl_multi_setopt(m, CURLMOPT_SOCKETDATA, static_cast<void*>(this));
-  curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, &CurlLoop::OnTimer);
-  curl_multi_setopt(m, CURLMOPT_TIMERDATA, static_cast<void*>(this));
-  // The default follows the number of running transfers and closes pooled
-  // connections whenever the load ebbs.
-  curl_multi_setopt(m, CURLMOPT_MAXCONNECTS,
-                    static_cast<long>(2 * max_connections));
+  const bool taken =
+      curl_multi_setopt(m, CURLMOPT_SOCKETFUNCTION, &CurlLoop::OnSocket) ==
+          CURLM_OK &&
+      curl_multi_setopt(m, CURLMOPT_SOCKETDATA, static_cast<void*>(this)) ==
+          CURLM_OK &&
+      curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, &CurlLoop::OnTimer) ==
+          CURLM_OK &&
+      curl_multi_setopt(m, CURLMOPT_TIMERDATA, static_cast<void*>(this)) ==
+          CURLM_OK &&
+      // The default follows the number of running transfers and closes pooled
+      // connections whenever the load ebbs.
+      curl_multi_setopt(m, CURLMOPT_MAXCONNECTS,
+                        static_cast<long>(2 * max_connections)) == CURLM_OK;
+  if (!taken) return NoResource("curl_multi_setopt", EINVAL);
   epoll_event event{};
   event.events = EPOLLIN;
-  event.data.fd = wake_;
-  epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event);
+  event.data.fd = wake_.get();
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, wake_.get(), &event) != 0) {
+    return NoResource("epoll_ctl", errno);
+  }
+  return {};
+}
+
+Result<void> CurlLoop::StartThread(int index) {
   try {
     thread_ = std::thread([this] { Run(); });
-  } catch (...) {
-    CloseDescriptors();
-    throw;
+  } catch (const std::system_error& e) {
+    return NoResource("a thread", e.code().value());
   }
   const std::string name = "ckptfs-http-" + std::to_string(index);
   pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
+  return {};
 }
 
 CurlLoop::~CurlLoop() {
   Shutdown();
-  thread_.join();
-  CloseDescriptors();
-}
-
-void CurlLoop::CloseDescriptors() {
+  if (thread_.joinable()) thread_.join();
   multi_.reset();  // before the descriptors its callbacks use
-  if (wake_ >= 0) close(wake_);
-  if (epoll_ >= 0) close(epoll_);
 }
 
 void CurlLoop::Shutdown() {
@@ -101,22 +127,42 @@ void CurlLoop::Cancel(TransferPtr transfer) {
 void CurlLoop::Wake() {
   const std::uint64_t one = 1;
   // EAGAIN means the counter is full, so the thread will wake anyway.
-  [[maybe_unused]] const ssize_t n = write(wake_, &one, sizeof one);
+  [[maybe_unused]] const ssize_t n = write(wake_.get(), &one, sizeof one);
 }
 
-int CurlLoop::OnSocket(CURL*, curl_socket_t fd, int what, void* self,
-                       void*) noexcept {
-  auto* loop = static_cast<CurlLoop*>(self);
+CurlTransfer* CurlLoop::TransferOf(CURL* easy) const {
+  char* self = nullptr;
+  curl_easy_getinfo(easy, CURLINFO_PRIVATE, &self);
+  const auto it = active_.find(reinterpret_cast<CurlTransfer*>(self));
+  return it == active_.end() ? nullptr : it->first;
+}
+
+bool CurlLoop::Watch(int fd, int what) {
   epoll_event event{};
   event.data.fd = fd;
-  if (what == CURL_POLL_REMOVE) {
-    epoll_ctl(loop->epoll_, EPOLL_CTL_DEL, fd, &event);
-    return 0;
-  }
   if ((what & CURL_POLL_IN) != 0) event.events |= EPOLLIN;
   if ((what & CURL_POLL_OUT) != 0) event.events |= EPOLLOUT;
-  if (epoll_ctl(loop->epoll_, EPOLL_CTL_MOD, fd, &event) != 0) {
-    epoll_ctl(loop->epoll_, EPOLL_CTL_ADD, fd, &event);
+  return epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) == 0 ||
+         epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+int CurlLoop::OnSocket(CURL* easy, curl_socket_t fd, int what, void* self,
+                       void*) noexcept {
+  auto* loop = static_cast<CurlLoop*>(self);
+  CurlTransfer* transfer = loop->TransferOf(easy);
+  if (what == CURL_POLL_REMOVE) {
+    if (transfer != nullptr) transfer->WaitsNoMoreFor(fd);
+    epoll_event event{};
+    epoll_ctl(loop->epoll_.get(), EPOLL_CTL_DEL, fd, &event);
+    return 0;
+  }
+  if (transfer != nullptr) transfer->WaitsFor(fd);
+  if (!loop->Watch(fd, what) && transfer != nullptr) {
+    transfer->RecordFailure(TransportFailure::kInternal,
+                            "the socket cannot be watched: " +
+                                std::generic_category().message(errno));
+    // libcurl allows no removal of a handle in a callback.
+    loop->unwatched_.push_back(loop->active_.at(transfer));
   }
   return 0;
 }
@@ -147,14 +193,15 @@ void CurlLoop::Run() {
   std::array<epoll_event, 64> events;
   while (true) {
     const int n =
-        epoll_wait(epoll_, events.data(), static_cast<int>(events.size()),
+        epoll_wait(epoll_.get(), events.data(), static_cast<int>(events.size()),
                    WaitMilliseconds());
     now_ = std::chrono::steady_clock::now();
     int running = 0;
     for (int i = 0; i < n; ++i) {
-      if (events[i].data.fd == wake_) {
+      if (events[i].data.fd == wake_.get()) {
         std::uint64_t count;
-        [[maybe_unused]] const ssize_t r = read(wake_, &count, sizeof count);
+        [[maybe_unused]] const ssize_t r =
+            read(wake_.get(), &count, sizeof count);
         continue;
       }
       int mask = 0;
@@ -217,7 +264,9 @@ void CurlLoop::Begin(TransferPtr transfer) {
     End(std::move(transfer));
     return;
   }
-  if (easy == nullptr || !transfer->Attach(std::move(easy), &now_)) {
+  if (easy == nullptr ||
+      !transfer->Attach(std::move(easy),
+                        transport_.ProxyFor(transfer->request().url), &now_)) {
     transfer->RecordFailure(TransportFailure::kInternal,
                             "libcurl refused the request's options");
     End(std::move(transfer));
@@ -248,13 +297,15 @@ void CurlLoop::CollectFinished() {
   while (CURLMsg* message = curl_multi_info_read(multi_.get(), &left)) {
     if (message->msg != CURLMSG_DONE) continue;
     const CURLcode code = message->data.result;
-    char* self = nullptr;
-    curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &self);
-    const auto it = active_.find(reinterpret_cast<CurlTransfer*>(self));
-    if (it == active_.end()) continue;
-    TransferPtr transfer = it->second;
+    CurlTransfer* of = TransferOf(message->easy_handle);
+    if (of == nullptr) continue;
+    TransferPtr transfer = active_.at(of);
     transfer->RecordResult(code);
     End(std::move(transfer));
+  }
+  std::vector<TransferPtr> unwatched = std::exchange(unwatched_, {});
+  for (TransferPtr& t : unwatched) {
+    if (active_.contains(t.get())) End(std::move(t));
   }
 }
 

@@ -1,6 +1,8 @@
 // CurlLoop: one thread that drives one libcurl multi handle with epoll.
 #pragma once
 
+#include <ckptfs/result.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -11,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/file_descriptor.h"
 #include "common/mutex.h"
 #include "http/curl_handle.h"
 #include "http/curl_transfer.h"
@@ -25,8 +28,11 @@ class CurlLoop {
  public:
   using TransferPtr = std::shared_ptr<CurlTransfer>;
 
-  CurlLoop(CurlTransport& transport, CurlHandleSettings settings, int index,
-           std::size_t max_connections);
+  // kResourceExhausted: no descriptors, memory or threads are left.
+  static Result<std::unique_ptr<CurlLoop>> Create(CurlTransport& transport,
+                                                  CurlHandleSettings settings,
+                                                  int index,
+                                                  std::size_t max_connections);
   ~CurlLoop();
 
   // Thread-safe, non-blocking.
@@ -42,7 +48,11 @@ class CurlLoop {
  private:
   using TimePoint = CurlTransfer::TimePoint;
 
-  void CloseDescriptors();
+  CurlLoop(CurlTransport& transport, CurlHandleSettings settings,
+           FileDescriptor epoll, FileDescriptor wake, CurlMulti multi);
+  Result<void> SetUp(std::size_t max_connections);
+  Result<void> StartThread(int index);
+
   void Wake();
   void Run();
   // True at the end: the loop was stopped before this looked, so that whatever
@@ -53,14 +63,18 @@ class CurlLoop {
   void CollectFinished();
   void CheckTimers();
   int WaitMilliseconds() const;
-  static int OnSocket(CURL*, curl_socket_t fd, int what, void* self,
+  static int OnSocket(CURL* easy, curl_socket_t fd, int what, void* self,
                       void*) noexcept;
+  // Of a handle that is in the multi; null: none of this loop's.
+  CurlTransfer* TransferOf(CURL* easy) const;
+  // Whether the kernel tells of `fd` from now on.
+  bool Watch(int fd, int what);
   static int OnTimer(CURLM*, long timeout_ms, void* self) noexcept;
 
   CurlTransport& transport_;
   const CurlHandleSettings settings_;
-  const int epoll_;
-  const int wake_;  // eventfd
+  const FileDescriptor epoll_;
+  const FileDescriptor wake_;  // eventfd
 
   Mutex mu_;
   std::vector<TransferPtr> starts_ CKPTFS_GUARDED_BY(mu_);
@@ -71,6 +85,8 @@ class CurlLoop {
   CurlMulti multi_;
   std::vector<CurlEasy> idle_;
   std::unordered_map<CurlTransfer*, TransferPtr> active_;
+  // Those whose socket the kernel does not watch: they would hang.
+  std::vector<TransferPtr> unwatched_;
   TimePoint now_{};
   TimePoint next_check_{};
   std::optional<TimePoint> curl_timer_;

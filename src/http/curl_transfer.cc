@@ -1,9 +1,14 @@
 #include "http/curl_transfer.h"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include <algorithm>
 #include <cctype>
 #include <cstdlib>
 #include <utility>
+
+#include "http/proxy_settings.h"
 
 namespace ckptfs {
 
@@ -14,6 +19,14 @@ namespace {
 // is replayed by libcurl or lost.
 constexpr long kMaxIdleForWrites = 4;
 constexpr long kMaxIdleForReads = 60;
+
+// libcurl reads a body in pieces of this size. One send() per event and buffer:
+// 512 KiB cost as little CPU per GiB as the maximum of 2 MiB
+// (bench/s3_client.cc), and 64 connections hold 32 MiB of them rather than 128.
+constexpr long kUploadBuffer = 512L << 10;
+
+// Pauses shorter than this need no look at the kernel's buffer.
+constexpr std::chrono::seconds kShortPause{1};
 
 template <typename T>
 bool Set(CURL* easy, CURLoption option, T value) {
@@ -48,10 +61,7 @@ CurlEasy NewEasyHandle(const CurlHandleSettings& settings) {
   // Write callbacks stay at 16 KiB whatever this says, but one recv() fills
   // the whole buffer; 512 KiB is the most before 7.88.
   ok &= Set(e, CURLOPT_BUFFERSIZE, 512L << 10);
-  // One send() per event and buffer. 512 KiB cost as little CPU per GiB as the
-  // maximum of 2 MiB (bench/s3_client.cc), and 64 connections hold 32 MiB of
-  // them rather than 128.
-  ok &= Set(e, CURLOPT_UPLOAD_BUFFERSIZE, 512L << 10);
+  ok &= Set(e, CURLOPT_UPLOAD_BUFFERSIZE, kUploadBuffer);
   ok &= Set(e, CURLOPT_FOLLOWLOCATION, 0L);  // a redirect must be signed anew
   ok &= Set(e, CURLOPT_NOPROGRESS, 1L);
   ok &= Set(e, CURLOPT_USERAGENT, "ckptfs");
@@ -61,8 +71,14 @@ CurlEasy NewEasyHandle(const CurlHandleSettings& settings) {
   const char* bundle = settings.ca_file.empty()
                            ? curl_version_info(CURLVERSION_NOW)->cainfo
                            : settings.ca_file.c_str();
+  // A proxy's reply to CONNECT is not the server's: its headers would pass for
+  // those of the object.
+  ok &= Set(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+  // Which proxy is ProxySettings' decision alone.
+  ok &= Set(e, CURLOPT_NOPROXY, "");
   if (bundle != nullptr) {
     ok &= Set(e, CURLOPT_CAINFO, bundle);
+    ok &= Set(e, CURLOPT_PROXY_CAINFO, bundle);
     ok &= Set(e, CURLOPT_CAPATH, static_cast<const char*>(nullptr));
   }
   return ok ? std::move(easy) : nullptr;
@@ -78,10 +94,13 @@ CurlTransfer::CurlTransfer(HttpRequest request, Promise<HttpResponse> promise)
                 [](const auto& s) { return s.empty(); });
 }
 
-bool CurlTransfer::Attach(CurlEasy easy, const TimePoint* loop_now) {
+bool CurlTransfer::Attach(CurlEasy easy, const std::string& proxy,
+                          const TimePoint* loop_now) {
   easy_ = std::move(easy);
   loop_now_ = loop_now;
   last_activity_ = *loop_now;
+  response_.queued = std::max(last_activity_ - created_, TimePoint::duration());
+  response_.proxy = WithoutCredentials(proxy);
   CURL* e = easy_.get();
   bool ok = true;
 
@@ -106,6 +125,7 @@ bool CurlTransfer::Attach(CurlEasy easy, const TimePoint* loop_now) {
   ok &= Set(e, CURLOPT_MAXAGE_CONN,
             upload ? kMaxIdleForWrites : kMaxIdleForReads);
   ok &= Set(e, CURLOPT_URL, request_.url.c_str());
+  ok &= Set(e, CURLOPT_PROXY, proxy.c_str());  // "": none
   ok &= Set(e, CURLOPT_CONNECTTIMEOUT_MS,
             static_cast<long>(request_.connect_timeout.count()));
 
@@ -159,15 +179,18 @@ void CurlTransfer::RecordFailure(TransportFailure failure, std::string text) {
 }
 
 void CurlTransfer::RecordResult(CURLcode code) {
-  response_.maybe_sent = starts_ > 0;
-  response_.replayed = starts_ > 1;
+  NoticeSending(*loop_now_);
+  // Its peer is gone, or has answered: nothing is on its way any more.
+  in_kernel_ = 0;
+  RecordProxy(code);
   if (code == CURLE_OK) {
     long status = 0;
     curl_easy_getinfo(easy_.get(), CURLINFO_RESPONSE_CODE, &status);
     response_.status = static_cast<int>(status);
     return;
   }
-  TransportFailure failure = TransportFailure::kBroken;
+  TransportFailure failure =
+      starts_ > 0 ? TransportFailure::kBroken : TransportFailure::kConnect;
   switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_RESOLVE_PROXY:
@@ -203,10 +226,35 @@ void CurlTransfer::RecordResult(CURLcode code) {
                                                : curl_easy_strerror(code));
 }
 
-std::optional<TransportFailure> CurlTransfer::ExpiredTimer(
-    TimePoint now) const {
+void CurlTransfer::RecordProxy(CURLcode code) {
+  if (response_.proxy.empty() || starts_ > 0 || code == CURLE_OK) return;
+  long status = 0;
+  curl_easy_getinfo(easy_.get(), CURLINFO_HTTP_CONNECTCODE, &status);
+  if (status < 300 && code != CURLE_PROXY) return;
+  response_.proxy_status = static_cast<int>(status);
+  RecordFailure(TransportFailure::kProxy, error_buffer_[0] != 0
+                                              ? error_buffer_
+                                              : curl_easy_strerror(code));
+}
+
+// libcurl asks for the body's next bytes only when its buffer is empty, which
+// on a slow line is once in minutes, and the kernel holds megabytes behind it.
+void CurlTransfer::NoticeSending(TimePoint now) {
+  if (easy_ == nullptr) return;
+  curl_off_t written = 0;
+  curl_easy_getinfo(easy_.get(), CURLINFO_SIZE_UPLOAD_T, &written);
+  int in_kernel = 0;
+  if (socket_ >= 0 && ioctl(socket_, SIOCOUTQ, &in_kernel) != 0) in_kernel = 0;
+  if (written == written_ && in_kernel == in_kernel_) return;
+  written_ = written;
+  in_kernel_ = in_kernel;
+  last_activity_ = now;
+}
+
+std::optional<TransportFailure> CurlTransfer::ExpiredTimer(TimePoint now) {
   if (now >= request_.deadline) return TransportFailure::kDeadline;
   if (starts_ == 0) return std::nullopt;  // connecting: libcurl's timer
+  if (now - last_activity_ >= kShortPause) NoticeSending(now);
   const auto idle = now - last_activity_;
   const bool body_sent = read_cursor_.at_end();
   if (body_sent && !answering_) {
@@ -232,6 +280,9 @@ std::string CurlTransfer::TimerText(TransportFailure failure) const {
 }
 
 void CurlTransfer::Finish() {
+  response_.request_sent = whole_;
+  response_.bytes_sent = static_cast<std::uint64_t>(
+      std::max<std::int64_t>(0, written_ - in_kernel_));
   request_.body = {};
   request_.destination = {};
   request_.observer.reset();
@@ -242,7 +293,10 @@ std::size_t CurlTransfer::OnRead(char* to, std::size_t size, std::size_t count,
                                  void* self) noexcept {
   auto* t = static_cast<CurlTransfer*>(self);
   t->last_activity_ = *t->loop_now_;
-  return t->read_cursor_.Read(reinterpret_cast<std::byte*>(to), size * count);
+  const std::size_t n =
+      t->read_cursor_.Read(reinterpret_cast<std::byte*>(to), size * count);
+  t->whole_ = t->whole_ || t->read_cursor_.at_end();
+  return n;
 }
 
 int CurlTransfer::OnSeek(void* self, curl_off_t offset, int origin) noexcept {
@@ -256,6 +310,9 @@ int CurlTransfer::OnSeek(void* self, curl_off_t offset, int origin) noexcept {
 int CurlTransfer::OnRequestStart(void* self, char*, char*, int, int) noexcept {
   auto* t = static_cast<CurlTransfer*>(self);
   ++t->starts_;
+  t->response_.replayed = t->response_.replayed || t->whole_;
+  t->whole_ = t->whole_ || t->read_cursor_.at_end();  // no body
+  t->answering_ = false;
   t->last_activity_ = *t->loop_now_;
   return CURL_PREREQFUNC_OK;
 }

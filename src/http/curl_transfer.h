@@ -26,8 +26,10 @@ class CurlTransfer {
   CurlTransfer(HttpRequest request, Promise<HttpResponse> promise);
 
   // Puts the request on `easy`, whose connection-independent options were set
-  // by NewEasyHandle. False: libcurl refused an option.
-  bool Attach(CurlEasy easy, const TimePoint* loop_now);
+  // by NewEasyHandle, to go through `proxy` (empty: directly). False: libcurl
+  // refused an option.
+  bool Attach(CurlEasy easy, const std::string& proxy,
+              const TimePoint* loop_now);
   // Takes the handle back, to be reused. Nothing of the request is referenced
   // by it once it is out of its multi handle.
   CurlEasy Detach();
@@ -37,8 +39,14 @@ class CurlTransfer {
   void RecordResult(CURLcode code);
   void RecordFailure(TransportFailure failure, std::string text);
   // The failure of the timer that has run out by `now`, if any.
-  std::optional<TransportFailure> ExpiredTimer(TimePoint now) const;
+  std::optional<TransportFailure> ExpiredTimer(TimePoint now);
   std::string TimerText(TransportFailure failure) const;
+
+  // libcurl begins, or ends, to wait for that socket on behalf of this.
+  void WaitsFor(int socket) { socket_ = socket; }
+  void WaitsNoMoreFor(int socket) {
+    if (socket_ == socket) socket_ = -1;
+  }
 
   // Lets go of the caller's memory, then fulfils the promise. Once.
   void Finish();
@@ -62,6 +70,8 @@ class CurlTransfer {
                              void* self) noexcept;
   static int OnRequestStart(void* self, char*, char*, int, int) noexcept;
 
+  void NoticeSending(TimePoint now);
+  void RecordProxy(CURLcode code);
   std::size_t TakeHeader(std::string_view line);
   std::size_t TakeBody(const std::byte* from, std::size_t size);
 
@@ -70,13 +80,19 @@ class CurlTransfer {
   HttpResponse response_;
   CurlEasy easy_;
   CurlSlist header_list_;
+  const TimePoint created_ = std::chrono::steady_clock::now();
   const TimePoint* loop_now_ = nullptr;
   TimePoint last_activity_{};
   GatherCursor read_cursor_;
   ScatterCursor write_cursor_;
   BodyPlan plan_;
   int starts_ = 0;
-  bool answering_ = false;  // some byte of a response arrived
+  bool whole_ = false;  // libcurl has had all of the request
+  int socket_ = -1;
+  // As last seen by NoticeSending.
+  std::int64_t written_ = 0;  // body bytes that the kernel took
+  int in_kernel_ = 0;         // bytes there that the peer has not acknowledged
+  bool answering_ = false;    // some byte of a response arrived
   bool head_done_ = false;
   char error_buffer_[CURL_ERROR_SIZE] = {};
 };

@@ -8,15 +8,27 @@
 
 namespace ckptfs {
 
-CurlTransport::CurlTransport(Options options)
-    : max_connections_(
-          static_cast<std::size_t>(std::max(1, options.max_connections))) {
-  EnsureCurlInitialised();
+CurlTransport::CurlTransport(std::size_t max_connections, ProxySettings proxies)
+    : max_connections_(max_connections), proxies_(std::move(proxies)) {}
+
+Result<std::unique_ptr<CurlTransport>> CurlTransport::Create(Options options) {
+  if (!EnsureCurlInitialised()) {
+    return Fail(ErrorCode::kResourceExhausted,
+                "cannot start the HTTP client: curl_global_init failed");
+  }
+  const auto connections =
+      static_cast<std::size_t>(std::max(1, options.max_connections));
+  std::unique_ptr<CurlTransport> transport(
+      new CurlTransport(connections, std::move(options.proxies)));
   const int threads = std::max(1, options.threads);
   for (int i = 0; i < threads; ++i) {
-    loops_.push_back(std::make_unique<CurlLoop>(
-        *this, CurlHandleSettings{options.ca_file}, i, max_connections_));
+    CKPTFS_ASSIGN_OR_RETURN(
+        std::unique_ptr<CurlLoop> loop,
+        CurlLoop::Create(*transport, CurlHandleSettings{options.ca_file}, i,
+                         connections));
+    transport->loops_.push_back(std::move(loop));
   }
+  return transport;
 }
 
 CurlTransport::~CurlTransport() {

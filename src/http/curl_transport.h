@@ -3,6 +3,8 @@
 // because libcurl does not support sharing connections across threads.
 #pragma once
 
+#include <ckptfs/result.h>
+
 #include <cstddef>
 #include <list>
 #include <memory>
@@ -12,6 +14,7 @@
 #include "common/mutex.h"
 #include "http/curl_transfer.h"
 #include "http/http_transport.h"
+#include "http/proxy_settings.h"
 
 namespace ckptfs {
 
@@ -27,9 +30,11 @@ class CurlTransport final : public HttpTransport {
     int threads = 2;
     int max_connections = 64;
     std::string ca_file;  // empty: libcurl's built-in bundle
+    ProxySettings proxies = {};
   };
 
-  explicit CurlTransport(Options options);
+  // kResourceExhausted: no descriptors, memory or threads are left.
+  static Result<std::unique_ptr<CurlTransport>> Create(Options options);
   ~CurlTransport() override;
 
   Future<HttpResponse> Send(HttpRequest request) override;
@@ -38,6 +43,11 @@ class CurlTransport final : public HttpTransport {
   friend class CurlLoop;
   using TransferPtr = std::shared_ptr<CurlTransfer>;
 
+  CurlTransport(std::size_t max_connections, ProxySettings proxies);
+
+  std::string ProxyFor(const std::string& url) const {
+    return proxies_.ProxyFor(url);
+  }
   // The stop callback of a transfer; from any thread.
   void Cancel(const TransferPtr& transfer);
   // A loop is done with `transfer`: makes room for the next in the queue.
@@ -47,6 +57,7 @@ class CurlTransport final : public HttpTransport {
   void DispatchLocked(const TransferPtr& transfer) CKPTFS_REQUIRES(mu_);
 
   const std::size_t max_connections_;
+  const ProxySettings proxies_;
   Mutex mu_;  // taken before CurlLoop::mu_
   std::list<TransferPtr> queue_ CKPTFS_GUARDED_BY(mu_);
   std::size_t on_wire_ CKPTFS_GUARDED_BY(mu_) = 0;

@@ -1,5 +1,6 @@
 // HttpTransport: one HTTP/1.1 exchange, asynchronous, without staging copies.
-// It knows nothing of S3: no retries, no redirects, no signatures.
+// It knows nothing of S3: no retries, no redirects, no signatures. What a proxy
+// says about a tunnel is never taken for the server's reply.
 #pragma once
 
 #include <ckptfs/future.h>
@@ -83,9 +84,10 @@ struct HttpRequest {
   std::uint64_t max_buffered_body = 16u << 20;
 
   std::chrono::milliseconds connect_timeout{3000};
-  // From the last byte sent to the first byte of the answer.
+  // From the last byte that the network took to the first one of the answer.
   std::chrono::milliseconds first_byte_timeout{30000};
-  // Longest pause while a body moves, in either direction.
+  // Longest pause while a body moves, in either direction. Bytes that leave the
+  // kernel's buffer count as movement, however few they are.
   std::chrono::milliseconds stall_timeout{10000};
   std::chrono::steady_clock::time_point deadline =
       std::chrono::steady_clock::time_point::max();
@@ -97,7 +99,8 @@ enum class TransportFailure {
   kCancelled,         // stop was requested, or the transport is shutting down
   kDeadline,          // HttpRequest::deadline passed
   kResolve,           // no address for the host
-  kConnect,           // refused, unreachable or timed out
+  kConnect,           // refused, unreachable, or timed out; also of a proxy
+  kProxy,             // the proxy refused to connect: proxy_status
   kTls,               // handshake trouble other than the certificate
   kCertificate,       // the server's certificate does not verify
   kFirstByteTimeout,  // the server did not begin to answer
@@ -121,12 +124,20 @@ struct HttpResponse {
 
   TransportFailure failure = TransportFailure::kNone;
   std::string failure_text;  // for people; names no credential
-  // Some byte of the request may have reached the server.
-  bool maybe_sent = false;
+  // All of the request may have reached the server, which may have carried it
+  // out.
+  bool request_sent = false;
   // libcurl sent the request again on a new connection after a reused one
   // closed without an answer (lib/transfer.c, Curl_retry_request), so the
   // server may have executed it twice.
   bool replayed = false;
+  // Bytes of the request's body that the network took, as far as is known.
+  std::uint64_t bytes_sent = 0;
+  // How long the exchange waited for a connection to be free.
+  std::chrono::nanoseconds queued{0};
+  // The proxy in between, without credentials; empty: none.
+  std::string proxy;
+  int proxy_status = 0;  // kProxy: what it answered; 0: not told
 
   bool complete() const { return failure == TransportFailure::kNone; }
 };

@@ -4,6 +4,7 @@
 #include <charconv>
 #include <utility>
 
+#include "s3/s3_error.h"
 #include "s3/tagging_calls.h"
 #include "s3/time_format.h"
 
@@ -122,8 +123,7 @@ ObjectInfo ParseObjectHeaders(const std::string& key,
                               const HttpHeaders& headers) {
   ObjectInfo info;
   info.key = key;
-  const std::string_view length = headers.Get("Content-Length");
-  std::from_chars(length.data(), length.data() + length.size(), info.size);
+  info.size = ContentLength(headers).value_or(0);
   info.etag = ParseETag(headers.Get("ETag"));
   info.version_id = headers.Get("x-amz-version-id");
   if (info.version_id == "null") info.version_id.clear();
@@ -153,6 +153,7 @@ S3Request BuildHead(const std::string& key, const ETag& if_match,
   r.operation = "head";
   r.method = "HEAD";
   r.key = key;
+  r.needs_length = true;
   if (!version_id.empty()) r.query.emplace_back("versionId", version_id);
   if (!if_match.empty()) r.headers.Set("If-Match", if_match.value);
   return r;

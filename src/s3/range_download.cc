@@ -120,14 +120,13 @@ std::optional<RangeDownload::Rejection> RangeDownload::CheckHead(
                            std::string(headers.Get("Content-Range")) + "\""};
     }
     if (info.size != range->last - range->first + 1 &&
-        (status != 206 || headers.Find("Content-Length").has_value())) {
+        (status != 206 || ContentLength(headers).has_value())) {
       return Rejection{ErrorClass::kCorrupted, ErrorCode::kDataLoss,
                        "Content-Length and Content-Range disagree"};
     }
     info.size = range->total;
   } else {
-    if (!headers.Find("Content-Length").has_value() ||
-        info.size > offset_ + limit_) {
+    if (!ContentLength(headers).has_value() || info.size > offset_ + limit_) {
       return Rejection{ErrorClass::kTerminal, ErrorCode::kUnsupported,
                        "the server ignores Range"};
     }

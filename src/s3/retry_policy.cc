@@ -16,20 +16,14 @@ RetryAction Decide(ErrorClass error_class, Idempotency idempotency,
     case ErrorClass::kConflict: return RetryAction::kRetry;
     case ErrorClass::kCondition:
     case ErrorClass::kGone:
-      return idempotency == Idempotency::kReconcile && maybe_executed
-                 ? RetryAction::kReconcile
-                 : RetryAction::kFail;
     case ErrorClass::kPayloadSigning:  // the client switches modes itself
-    case ErrorClass::kTerminal: return RetryAction::kFail;
+    case ErrorClass::kTerminal: break;
   }
-  return RetryAction::kFail;
-}
-
-bool MaybeExecuted(ErrorClass error_class) {
-  // A 5xx may come from a front end that lost the back end's answer. Throttled
-  // requests were turned away.
-  return error_class == ErrorClass::kLost ||
-         error_class == ErrorClass::kTransient;
+  // Credentials may expire between an attempt whose reply got lost and the
+  // next: whatever the last reply says, it says it of the last attempt alone.
+  return idempotency == Idempotency::kReconcile && maybe_executed
+             ? RetryAction::kReconcile
+             : RetryAction::kFail;
 }
 
 int RetryTokens::Cost(ErrorClass error_class) {
@@ -60,32 +54,61 @@ Duration Jitter::Draw(Duration limit) {
       std::uniform_int_distribution<Duration::rep>(0, limit.count())(engine_));
 }
 
-std::optional<Duration> RetryState::NextDelay(const S3Failure& failure) {
-  ++attempts_;
-  int limit = policy_.max_attempts;
-  if (failure.error_class == ErrorClass::kCorrupted) {
-    limit = policy_.max_attempts_corrupted;
-  } else if (failure.error_class == ErrorClass::kHandshake) {
-    limit = policy_.max_attempts_handshake;
+void RetryState::Waited(Duration time) {
+  last_progress_ += time;
+  last_moved_ += time;
+}
+
+void RetryState::Progressed(SteadyTime now) {
+  last_progress_ = last_moved_ = now;
+  attempts_ = corrupted_ = repeats_ = 0;
+}
+
+void RetryState::Sent(std::uint64_t bytes, SteadyTime now) {
+  if (bytes < kNoticeableBytes) return;
+  if (bytes >= furthest_ + kNoticeableBytes) {
+    furthest_ = bytes;
+    Progressed(now);
+  } else {
+    last_moved_ = now;
+    ++repeats_;
   }
-  if (attempts_ >= std::min(limit, policy_.max_attempts)) return std::nullopt;
+}
+
+std::optional<Duration> RetryState::NextDelay(const S3Failure& failure,
+                                              SteadyTime now) {
+  ++failures_;
+  ++attempts_;
+  if (policy_.max_attempts > 0 && attempts_ >= policy_.max_attempts) {
+    return std::nullopt;
+  }
+  if (failure.error_class == ErrorClass::kCorrupted &&
+      ++corrupted_ >= policy_.max_attempts_corrupted) {
+    return std::nullopt;
+  }
+  if (now - last_progress_ >= patience_ &&
+      (now - last_moved_ >= patience_ || repeats_ >= policy_.max_repeats)) {
+    return std::nullopt;
+  }
   const bool paid = tokens_.Take(failure.error_class);
   if (paid) taken_ += RetryTokens::Cost(failure.error_class);
 
+  const bool throttled = failure.error_class == ErrorClass::kThrottled;
   const std::chrono::milliseconds base =
-      failure.error_class == ErrorClass::kThrottled ? policy_.throttled_base
-                                                    : policy_.base;
-  Duration ceiling = policy_.cap;
+      throttled ? policy_.throttled_base : policy_.base;
+  Duration ceiling = throttled ? policy_.throttled_cap : policy_.cap;
   if (paid) {
     const int doublings = std::min(attempts_ - 1, 20);
-    ceiling = std::min<Duration>(policy_.cap, base * (1LL << doublings));
+    ceiling = std::min<Duration>(ceiling, base * (1LL << doublings));
   }
   Duration delay = jitter_.Draw(ceiling);
   if (failure.retry_after.has_value()) {
     delay = std::max<Duration>(
-        delay,
-        std::min<Duration>(*failure.retry_after, std::chrono::minutes(2)));
+        delay, std::min<Duration>(*failure.retry_after, kPatience));
   }
+  // The last attempt comes when the time is over, not one backoff before.
+  const Duration left = last_moved_ + patience_ - now;
+  if (left > Duration::zero()) delay = std::min(delay, left);
   return delay;
 }
 

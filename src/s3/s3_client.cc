@@ -39,7 +39,8 @@ HttpRequest S3Client::Sign(const S3Request& request, const CallContext& context,
                                 : options_.put_first_byte_timeout;
   if (request.slow_answer) {
     // White space may arrive while the server works, or nothing at all.
-    http.first_byte_timeout = http.stall_timeout = std::chrono::hours(1);
+    http.first_byte_timeout = http.stall_timeout =
+        std::chrono::ceil<std::chrono::milliseconds>(context.patience);
   }
 
   SignableRequest signable;
@@ -105,14 +106,30 @@ S3Failure S3Client::Cancelled(const S3Request& request) const {
           std::nullopt};
 }
 
+S3Failure S3Client::GivenUp(S3Failure failure, const RetryState& retry) const {
+  if (retry.failures() < 2) return failure;
+  Error::Detail d;
+  d.message = failure.error.message() + "; given up after " +
+              std::to_string(retry.failures()) + " attempts in " +
+              std::to_string(std::chrono::duration_cast<std::chrono::seconds>(
+                                 clock_.Now() - retry.start())
+                                 .count()) +
+              " s";
+  d.http_status = failure.error.http_status();
+  d.s3_code = failure.error.s3_code();
+  d.request_id = failure.error.request_id();
+  d.key = failure.error.key();
+  failure.error = Error(failure.error.code(), std::move(d));
+  return failure;
+}
+
 Task<S3Outcome> S3Client::Execute(S3Request given, CallContext context) {
   // A local, so that the caller's memory is let go of when the body ends;
   // parameters live as long as the coroutine's frame.
   S3Request request = std::move(given);
-  RetryState retry(options_.retry, tokens_, jitter_);
+  RetryState retry(options_.retry, tokens_, jitter_, context.patience,
+                   clock_.Now());
   S3Outcome outcome;
-  bool maybe_executed = false;
-  const bool reconcilable = request.idempotency == Idempotency::kReconcile;
   bool sign_payload = !endpoint_.tls() && sign_payloads_;
   std::string payload_hash;
   std::optional<S3Failure> last;
@@ -124,26 +141,33 @@ Task<S3Outcome> S3Client::Execute(S3Request given, CallContext context) {
     Future<HttpResponse> reply =
         transport_.Send(Sign(request, context, sign_payload, payload_hash));
     Result<HttpResponse> received = co_await std::move(reply);
+    const SteadyTime now = clock_.Now();
     if (!received.has_value()) {
       outcome.failure =
           S3Failure{ErrorClass::kTerminal, received.error(), std::nullopt};
       co_return outcome;
     }
     outcome.response = *std::move(received);
+    retry.Waited(outcome.response.queued);
     outcome.failure =
         Classify(request, outcome.response, endpoint_, clock_.WallNow());
     if (request.download != nullptr) {
       outcome.failure = request.download->Absorb(
           outcome.response, std::move(outcome.failure), Subject(request));
-      if (request.download->progressed()) retry.Progressed();
+      if (request.download->progressed()) retry.Progressed(now);
     }
     if (!outcome.failure.has_value()) {
       retry.Succeeded();
       if (sign_payload && request.body.size() > 0) sign_payloads_ = true;
+      outcome.maybe_executed = false;
       co_return outcome;
     }
+    retry.Sent(outcome.response.bytes_sent, now);
+    if (outcome.failure->maybe_executed || outcome.response.replayed) {
+      outcome.maybe_executed = true;
+      outcome.open_since = now;
+    }
     if (outcome.failure->error.code() == ErrorCode::kDeadlineExceeded) {
-      outcome.reconcile = reconcilable;
       if (last.has_value()) outcome.failure = DeadlineExceeded(request, last);
       co_return outcome;
     }
@@ -153,23 +177,19 @@ Task<S3Outcome> S3Client::Execute(S3Request given, CallContext context) {
       sign_payload = true;
       continue;
     }
-    maybe_executed = maybe_executed || outcome.response.replayed;
-    const RetryAction action =
-        Decide(error_class, request.idempotency, maybe_executed);
-    if (action != RetryAction::kRetry) {
-      outcome.reconcile = action == RetryAction::kReconcile;
+    if (Decide(error_class, request.idempotency, outcome.maybe_executed) !=
+        RetryAction::kRetry) {
       co_return outcome;
     }
-    maybe_executed = maybe_executed || MaybeExecuted(error_class);
-    const std::optional<Duration> delay = retry.NextDelay(*outcome.failure);
+    const std::optional<Duration> delay =
+        retry.NextDelay(*outcome.failure, now);
     if (!delay.has_value()) {
       // radosgw answers 500 for good to a Complete that it has already done.
-      outcome.reconcile = reconcilable && maybe_executed;
+      outcome.failure = GivenUp(*std::move(outcome.failure), retry);
       co_return outcome;
     }
-    if (clock_.Now() + *delay >= context.deadline) {
+    if (context.deadline - now <= *delay) {
       outcome.failure = DeadlineExceeded(request, outcome.failure);
-      outcome.reconcile = reconcilable && maybe_executed;
       co_return outcome;
     }
     if (LogEnabled(LogLevel::kDebug)) {

@@ -24,7 +24,8 @@ namespace ckptfs {
 // Bounds of one operation, retries included.
 struct CallContext {
   std::stop_token stop;
-  SteadyTime deadline;
+  SteadyTime deadline = SteadyTime::max();  // the caller's own: absolute
+  Duration patience = kPatience;            // time without progress
 };
 
 struct S3ClientOptions {
@@ -34,6 +35,9 @@ struct S3ClientOptions {
   std::chrono::milliseconds put_first_byte_timeout{30000};
   std::chrono::milliseconds stall_timeout{10000};
   std::uint64_t jitter_seed = 1;
+  // How long a server may go on with a request whose connection is gone: for
+  // so long an object that is still the old one proves nothing.
+  std::chrono::milliseconds late_effect{20000};
   RequestHeaders headers;
 };
 
@@ -41,9 +45,11 @@ struct S3ClientOptions {
 struct S3Outcome {
   HttpResponse response;             // of the last attempt
   std::optional<S3Failure> failure;  // nullopt: a success
-  // The failure does not tell whether the operation was carried out (it may be
-  // the echo of its own earlier success), and looking at the object does.
-  bool reconcile = false;
+  // With a failure: an attempt may have been carried out all the same, however
+  // the last one ended (its failure may be the echo of that success).
+  bool maybe_executed = false;
+  // The end of the last such attempt.
+  SteadyTime open_since{};
 };
 
 // Thread-safe. Nothing blocks. What is passed in outlives the client, and the
@@ -58,6 +64,7 @@ class S3Client {
   Task<S3Outcome> Execute(S3Request request, CallContext context);
 
   const Endpoint& endpoint() const { return endpoint_; }
+  const S3ClientOptions& options() const { return options_; }
   Executor& executor() { return executor_; }
   Clock& clock() { return clock_; }
 
@@ -67,6 +74,7 @@ class S3Client {
   S3Failure DeadlineExceeded(const S3Request& request,
                              const std::optional<S3Failure>& last) const;
   S3Failure Cancelled(const S3Request& request) const;
+  S3Failure GivenUp(S3Failure failure, const RetryState& retry) const;
   std::string Subject(const S3Request& request) const;
 
   HttpTransport& transport_;

@@ -135,6 +135,14 @@ std::string SkewText(const HttpResponse& response, WallClockTime now) {
          (skew < 0 ? "behind" : "ahead of") + " the server's";
 }
 
+constexpr int kProxyAuthenticationRequired = 407;
+
+std::string ProxyAdvice(int status) {
+  return status == kProxyAuthenticationRequired
+             ? "; give it a user and a password: http://USER:PASSWORD@HOST:PORT"
+             : "; is the endpoint to be reached without it (NO_PROXY)?";
+}
+
 // What the person who reads the error can do about it.
 std::string Advice(const Reply& reply, const HttpResponse& response,
                    const Endpoint& endpoint, WallClockTime now) {
@@ -166,6 +174,11 @@ std::string Advice(const Reply& reply, const HttpResponse& response,
     return "the bucket is in another region or at another endpoint; check "
            "both (--region or AWS_REGION, --endpoint-url or AWS_ENDPOINT_URL)";
   }
+  if (!response.proxy.empty() && c.empty() &&
+      (reply.status == kProxyAuthenticationRequired || reply.status >= 500)) {
+    return "this may be the answer of the proxy " + response.proxy +
+           ProxyAdvice(reply.status);
+  }
   if (reply.status == 403) {
     return "the credentials lack permission for this (a policy of the bucket "
            "or the user)";
@@ -190,6 +203,9 @@ S3Failure TransportError(const S3Request& request, const HttpResponse& response,
   ErrorCode code = ErrorCode::kUnavailable;
   std::string s3_code;
   std::string text = response.failure_text;
+  const std::string where =
+      endpoint.origin() +
+      (response.proxy.empty() ? "" : " through the proxy " + response.proxy);
   switch (response.failure) {
     case TransportFailure::kCancelled:
       c = ErrorClass::kTerminal;
@@ -202,13 +218,30 @@ S3Failure TransportError(const S3Request& request, const HttpResponse& response,
     case TransportFailure::kResolve:
     case TransportFailure::kConnect:
       c = ErrorClass::kNotSent;
-      text = "cannot reach " + endpoint.origin() + " (" + text +
-             "); check the endpoint (--endpoint-url, AWS_ENDPOINT_URL) and the "
-             "network";
+      text = "cannot reach " + where + " (" + text +
+             "); check the endpoint (--endpoint-url, AWS_ENDPOINT_URL)" +
+             (response.proxy.empty()
+                  ? " and the network"
+                  : ", the proxy (http_proxy, https_proxy, NO_PROXY) and the "
+                    "network");
+      break;
+    case TransportFailure::kProxy:
+      // A proxy on its way up answers 5xx.
+      c = response.proxy_status == 0 || response.proxy_status >= 500
+              ? ErrorClass::kNotSent
+              : ErrorClass::kTerminal;
+      if (c == ErrorClass::kTerminal) {
+        code = response.proxy_status == kProxyAuthenticationRequired
+                   ? ErrorCode::kUnauthenticated
+                   : ErrorCode::kPermissionDenied;
+      }
+      text = "the proxy " + response.proxy + " does not connect to " +
+             endpoint.origin() + " (" + text + ")" +
+             ProxyAdvice(response.proxy_status);
       break;
     case TransportFailure::kTls:
       c = ErrorClass::kHandshake;
-      text = "TLS with " + endpoint.origin() + " failed (" + text +
+      text = "TLS with " + where + " failed (" + text +
              "); does the endpoint speak https?";
       break;
     case TransportFailure::kCertificate:
@@ -221,8 +254,7 @@ S3Failure TransportError(const S3Request& request, const HttpResponse& response,
     case TransportFailure::kStallTimeout:
     case TransportFailure::kBroken:
     case TransportFailure::kShortBody:
-      text =
-          "the connection to " + endpoint.origin() + " failed (" + text + ")";
+      text = "the connection to " + where + " failed (" + text + ")";
       break;
     case TransportFailure::kBodyTooLarge:
     case TransportFailure::kRefused:
@@ -238,11 +270,11 @@ S3Failure TransportError(const S3Request& request, const HttpResponse& response,
       break;
   }
   return {c,
-          MakeError(code, Subject(request, endpoint) + ": " + text, 0,
-                    std::move(s3_code),
+          MakeError(code, Subject(request, endpoint) + ": " + text,
+                    response.proxy_status, std::move(s3_code),
                     std::string(response.headers.Get("x-amz-request-id")),
                     request.key),
-          std::nullopt};
+          std::nullopt, response.request_sent};
 }
 
 ErrorClass ClassOfStatus(int status) {
@@ -261,6 +293,16 @@ ErrorClass ClassOfStatus(int status) {
                  ? ErrorClass::kTransient
                  : ErrorClass::kTerminal;
   }
+}
+
+// A 5xx may come from a front end that lost the back end's answer. What S3
+// itself throttles was turned away, but a 503 without an S3 code is a proxy's:
+// Envoy and its like send it also where the server closed the connection in
+// mid-answer.
+bool OutcomeOpen(ErrorClass error_class, const Reply& r) {
+  return error_class == ErrorClass::kTransient ||
+         (error_class == ErrorClass::kThrottled && r.code.empty() &&
+          r.status == 503);
 }
 
 // Answers to UNSIGNED-PAYLOAD from stores that insist on a hash over http.
@@ -283,6 +325,7 @@ ErrorCode CodeFor(std::string_view s3_code, int status) {
     case 307: return ErrorCode::kInvalidArgument;
     case 401: return ErrorCode::kUnauthenticated;
     case 403: return ErrorCode::kPermissionDenied;
+    case kProxyAuthenticationRequired: return ErrorCode::kUnauthenticated;
     case 404: return ErrorCode::kNotFound;
     case 409: return ErrorCode::kConflict;
     case 412: return ErrorCode::kPreconditionFailed;
@@ -317,6 +360,13 @@ std::optional<S3Failure> Classify(const S3Request& request,
     return TransportError(request, response, endpoint);
   }
   const bool success = response.status >= 200 && response.status < 300;
+  if (success && request.needs_length && !ContentLength(response.headers)) {
+    // Without it an object would pass for an empty one.
+    return S3Failure{
+        ErrorClass::kCorrupted,
+        MalformedReply(request, response, endpoint, "no Content-Length"),
+        std::nullopt};
+  }
   if (success && IsPlainSuccess(request, response)) return std::nullopt;
 
   Reply reply;
@@ -330,7 +380,7 @@ std::optional<S3Failure> Classify(const S3Request& request,
                     Subject(request, endpoint) +
                         ": the server's answer ended before its result",
                     response.status, "", reply.request_id, request.key),
-          std::nullopt};
+          std::nullopt, true};
     }
     reply.status = 500;  // what the server would have sent at the start
   } else {
@@ -367,7 +417,19 @@ std::optional<S3Failure> Classify(const S3Request& request,
       c,
       MakeError(code, Subject(request, endpoint) + ": " + text, response.status,
                 reply.code, reply.request_id, request.key),
-      RetryAfter(response.headers)};
+      RetryAfter(response.headers), OutcomeOpen(c, reply)};
+}
+
+std::optional<std::uint64_t> ContentLength(const HttpHeaders& headers) {
+  const std::string_view text = headers.Get("Content-Length");
+  std::uint64_t length = 0;
+  const auto [end, error] =
+      std::from_chars(text.data(), text.data() + text.size(), length);
+  if (text.empty() || error != std::errc() ||
+      end != text.data() + text.size()) {
+    return std::nullopt;
+  }
+  return length;
 }
 
 Error MalformedReply(const S3Request& request, const HttpResponse& response,

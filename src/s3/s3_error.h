@@ -5,6 +5,7 @@
 #include <ckptfs/error.h>
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,6 +35,8 @@ struct S3Failure {
   ErrorClass error_class = ErrorClass::kTerminal;
   Error error;
   std::optional<std::chrono::milliseconds> retry_after;
+  // The server may have carried the request out all the same.
+  bool maybe_executed = false;
 };
 
 // Nullopt: a success. `now` is the local time, to measure clock skew with.
@@ -45,6 +48,9 @@ std::optional<S3Failure> Classify(const S3Request& request,
 // of a 200.
 ErrorClass ClassOfCode(std::string_view s3_code, int status);
 ErrorCode CodeFor(std::string_view s3_code, int status);
+
+// Nullopt: there is none, or not a number.
+std::optional<std::uint64_t> ContentLength(const HttpHeaders& headers);
 
 // What went wrong reading a 2xx reply: kDataLoss, with the request id.
 Error MalformedReply(const S3Request& request, const HttpResponse& response,

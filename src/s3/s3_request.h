@@ -42,6 +42,8 @@ struct S3Request {
   bool answers_empty = false;
   // A 200 without an ETag tells of no object.
   bool needs_etag = false;
+  // A success without a Content-Length tells no size (HeadObject).
+  bool needs_length = false;
   // The server may be silent for minutes before it answers.
   bool slow_answer = false;
   // Makes an object (or an upload that will be one): carries what new objects

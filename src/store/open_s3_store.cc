@@ -4,10 +4,12 @@
 #include <ckptfs/object_store.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <cstdlib>
 #include <memory>
 #include <random>
 #include <string>
+#include <system_error>
 #include <utility>
 
 #include "common/clock.h"
@@ -44,6 +46,29 @@ std::string RegionOf(const S3StoreOptions& options,
   return region.empty() ? "us-east-1" : region;
 }
 
+// 0: any number.
+Result<int> MaxAttemptsOf(const S3StoreOptions& options) {
+  constexpr int kMost = 64;
+  int count = 0;
+  std::string given;
+  std::string name = "max_attempts";
+  if (options.max_attempts.has_value()) {
+    count = *options.max_attempts;
+    given = std::to_string(count);
+  } else {
+    name = "AWS_MAX_ATTEMPTS";
+    given = FirstOf("", {name.c_str()});
+    if (given.empty()) return 0;
+    const char* const end = given.data() + given.size();
+    const auto [rest, error] = std::from_chars(given.data(), end, count);
+    if (error != std::errc() || rest != end) count = 0;
+  }
+  if (count >= 1 && count <= kMost) return count;
+  return Fail(
+      ErrorCode::kInvalidArgument,
+      name + " must be from 1 to " + std::to_string(kMost) + ", not " + given);
+}
+
 // Empty: AWS.
 std::string CustomEndpointOf(const S3StoreOptions& options) {
   return FirstOf(options.endpoint_url,
@@ -70,11 +95,7 @@ Result<std::unique_ptr<ObjectStore>> OpenS3Store(
     return Fail(ErrorCode::kInvalidArgument,
                 "max_connections must be from 1 to 4096");
   }
-  if (options.max_attempts < 1 || options.max_attempts > 64) {
-    return Fail(ErrorCode::kInvalidArgument,
-                "max_attempts must be from 1 to 64, not " +
-                    std::to_string(options.max_attempts));
-  }
+  CKPTFS_ASSIGN_OR_RETURN(const int max_attempts, MaxAttemptsOf(options));
   CKPTFS_ASSIGN_OR_RETURN(RequestHeaders headers, RequestHeadersOf(options));
   CKPTFS_ASSIGN_OR_RETURN(FoundCredentials found, FindCredentials(options));
   std::string region = RegionOf(options, found);
@@ -89,14 +110,21 @@ Result<std::unique_ptr<ObjectStore>> OpenS3Store(
   }
 
   S3ObjectStore::Parts parts;
-  parts.executor = std::make_unique<ThreadPool>("ckptfs-s3", kWorkers);
-  parts.clock = std::make_unique<SystemClock>();
+  try {
+    parts.executor = std::make_unique<ThreadPool>("ckptfs-s3", kWorkers);
+    parts.clock = std::make_unique<SystemClock>();
+  } catch (const std::system_error& e) {
+    return Fail(ErrorCode::kResourceExhausted,
+                "cannot start the S3 client: a thread: " + e.code().message());
+  }
   parts.credentials = std::move(found.provider);
-  parts.transport = std::make_unique<CurlTransport>(CurlTransport::Options{
-      options.http_threads, options.max_connections, ca_file});
+  CKPTFS_ASSIGN_OR_RETURN(
+      parts.transport,
+      CurlTransport::Create({options.http_threads, options.max_connections,
+                             ca_file, ProxySettings::FromEnvironment()}));
   S3ClientOptions client_options;
   client_options.jitter_seed = std::random_device()();
-  client_options.retry.max_attempts = options.max_attempts;
+  client_options.retry.max_attempts = max_attempts;
   client_options.headers = std::move(headers);
   return std::make_unique<S3ObjectStore>(std::move(parts), std::move(endpoint),
                                          std::move(region),

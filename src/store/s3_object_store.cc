@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "s3/copy_calls.h"
-#include "s3/delete_calls.h"
 #include "s3/list_calls.h"
 #include "s3/multipart_calls.h"
 #include "s3/object_calls.h"
@@ -16,28 +15,21 @@
 
 namespace ckptfs {
 
-namespace {
-
-constexpr std::chrono::seconds kDefaultDeadline{120};
-// AWS documents minutes for Complete; copies move gigabytes.
-constexpr std::chrono::seconds kSlowDeadline{15 * 60};
-
-constexpr std::size_t kSingleDeletesAtOnce = 16;
-
-}  // namespace
-
 // One running operation: counts it, and joins the caller's stop token with the
 // store's.
 class S3ObjectStore::Operation {
  public:
   Operation(S3ObjectStore& store, const RequestOptions& options,
-            std::chrono::seconds default_deadline)
+            std::chrono::seconds patience)
       : store_(store) {
     context_.stop = source_.get_token();
-    const Duration time = options.deadline.count() > 0
-                              ? Duration(options.deadline)
-                              : Duration(default_deadline);
-    context_.deadline = store.parts_.clock->Now() + time;
+    context_.patience = patience;
+    if (options.deadline.count() > 0) {
+      // Whoever names a time of his own gets all of it, and no more.
+      context_.deadline = store.parts_.clock->Now() + options.deadline;
+      context_.patience =
+          std::max<Duration>(context_.patience, options.deadline);
+    }
     {
       MutexLock lock(store_.mu_);
       ++store_.running_;
@@ -92,11 +84,11 @@ S3ObjectStore::~S3ObjectStore() {
 template <typename T, typename Request>
 Future<T> S3ObjectStore::Start(
     Task<Result<T>> (S3ObjectStore::*run)(Request, CallContext),
-    Request request, std::chrono::seconds default_deadline) {
+    Request request, std::chrono::seconds patience) {
   Promise<T> promise;
   Future<T> future = promise.GetFuture();
   auto operation =
-      std::make_unique<Operation>(*this, request.options, default_deadline);
+      std::make_unique<Operation>(*this, request.options, patience);
   Executor& executor = *parts_.executor;
   executor.Post([this, run, &executor, operation = std::move(operation),
                  request = std::move(request),
@@ -112,59 +104,54 @@ Future<T> S3ObjectStore::Start(
 }
 
 Future<ObjectInfo> S3ObjectStore::Head(HeadRequest request) {
-  return Start(&S3ObjectStore::RunHead, std::move(request), kDefaultDeadline);
+  return Start(&S3ObjectStore::RunHead, std::move(request), kPatience);
 }
 Future<GetResult> S3ObjectStore::Get(GetRequest request) {
-  return Start(&S3ObjectStore::RunGet, std::move(request), kDefaultDeadline);
+  return Start(&S3ObjectStore::RunGet, std::move(request), kPatience);
 }
 Future<PutResult> S3ObjectStore::Put(PutRequest request) {
-  return Start(&S3ObjectStore::RunPut, std::move(request), kDefaultDeadline);
+  return Start(&S3ObjectStore::RunPut, std::move(request), kPatience);
 }
 Future<MultipartUpload> S3ObjectStore::CreateMultipart(
     CreateMultipartRequest request) {
-  return Start(&S3ObjectStore::RunCreate, std::move(request), kDefaultDeadline);
+  return Start(&S3ObjectStore::RunCreate, std::move(request), kPatience);
 }
 Future<CompletedPart> S3ObjectStore::UploadPart(UploadPartRequest request) {
-  return Start(&S3ObjectStore::RunUploadPart, std::move(request),
-               kDefaultDeadline);
+  return Start(&S3ObjectStore::RunUploadPart, std::move(request), kPatience);
 }
 Future<CompletedPart> S3ObjectStore::UploadPartCopy(
     UploadPartCopyRequest request) {
   return Start(&S3ObjectStore::RunUploadPartCopy, std::move(request),
-               kSlowDeadline);
+               kSlowPatience);
 }
 Future<PutResult> S3ObjectStore::CompleteMultipart(
     CompleteMultipartRequest request) {
-  return Start(&S3ObjectStore::RunComplete, std::move(request), kSlowDeadline);
+  return Start(&S3ObjectStore::RunComplete, std::move(request), kSlowPatience);
 }
 Future<void> S3ObjectStore::AbortMultipart(AbortMultipartRequest request) {
-  return Start(&S3ObjectStore::RunAbort, std::move(request), kDefaultDeadline);
+  return Start(&S3ObjectStore::RunAbort, std::move(request), kPatience);
 }
 Future<ListPartsResult> S3ObjectStore::ListParts(ListPartsRequest request) {
-  return Start(&S3ObjectStore::RunListParts, std::move(request),
-               kDefaultDeadline);
+  return Start(&S3ObjectStore::RunListParts, std::move(request), kPatience);
 }
 Future<ListUploadsResult> S3ObjectStore::ListMultipartUploads(
     ListUploadsRequest request) {
-  return Start(&S3ObjectStore::RunListUploads, std::move(request),
-               kDefaultDeadline);
+  return Start(&S3ObjectStore::RunListUploads, std::move(request), kPatience);
 }
 Future<PutResult> S3ObjectStore::Copy(CopyRequest request) {
-  return Start(&S3ObjectStore::RunCopy, std::move(request), kSlowDeadline);
+  return Start(&S3ObjectStore::RunCopy, std::move(request), kSlowPatience);
 }
 Future<void> S3ObjectStore::Delete(DeleteRequest request) {
-  return Start(&S3ObjectStore::RunDelete, std::move(request), kDefaultDeadline);
+  return Start(&S3ObjectStore::RunDelete, std::move(request), kPatience);
 }
 Future<DeleteManyResult> S3ObjectStore::DeleteMany(DeleteManyRequest request) {
-  return Start(&S3ObjectStore::RunDeleteMany, std::move(request),
-               kDefaultDeadline);
+  return Start(&S3ObjectStore::RunDeleteMany, std::move(request), kPatience);
 }
 Future<ObjectTags> S3ObjectStore::GetTags(GetTagsRequest request) {
-  return Start(&S3ObjectStore::RunGetTags, std::move(request),
-               kDefaultDeadline);
+  return Start(&S3ObjectStore::RunGetTags, std::move(request), kPatience);
 }
 Future<ListResult> S3ObjectStore::List(ListRequest request) {
-  return Start(&S3ObjectStore::RunList, std::move(request), kDefaultDeadline);
+  return Start(&S3ObjectStore::RunList, std::move(request), kPatience);
 }
 
 Task<Result<ObjectInfo>> S3ObjectStore::RunHead(HeadRequest request,
@@ -232,7 +219,10 @@ Task<Result<MultipartUpload>> S3ObjectStore::RunCreate(
   CKPTFS_CO_RETURN_IF_ERROR(create);
   Task<S3Outcome> execution = client_.Execute(*std::move(create), context);
   S3Outcome outcome = co_await std::move(execution);
-  if (outcome.failure.has_value()) co_return Fail(outcome.failure->error);
+  if (outcome.failure.has_value()) {
+    if (!outcome.maybe_executed) co_return Fail(outcome.failure->error);
+    co_return Fail(Unknown(outcome.failure->error, "its reply was lost"));
+  }
   co_return Checked(ParseCreateMultipart(request.key, outcome.response),
                     "create upload of", request.key, outcome.response);
 }
@@ -307,9 +297,13 @@ Task<Result<PutResult>> S3ObjectStore::RunComplete(
     }
     co_return done;
   }
-  if (!outcome.reconcile) co_return Fail(outcome.failure->error);
-  Task<Result<PutResult>> settling = Settle(request.upload.key, request.nonce,
-                                            size, *outcome.failure, context);
+  WriteMark mark;
+  mark.key = request.upload.key;
+  mark.nonce = request.nonce;
+  mark.size = size;
+  mark.condition = request.condition;
+  Task<Result<PutResult>> settling =
+      Settle(std::move(mark), std::move(outcome), context);
   Result<PutResult> settled = co_await std::move(settling);
   co_return settled;
 }
@@ -353,84 +347,6 @@ Task<Result<ListUploadsResult>> S3ObjectStore::RunListUploads(
                 "", outcome.response);
     if (!page.has_value() || !unclear || !encoded) co_return page;
   }
-}
-
-Task<Result<void>> S3ObjectStore::DeleteSingly(std::vector<std::string> keys,
-                                               DeleteManyResult* result,
-                                               CallContext context) {
-  for (std::size_t i = 0; i < keys.size(); i += kSingleDeletesAtOnce) {
-    const std::size_t end = std::min(keys.size(), i + kSingleDeletesAtOnce);
-    std::vector<Future<void>> running;
-    for (std::size_t j = i; j < end; ++j) {
-      DeleteRequest request;
-      request.key = keys[j];
-      request.options.stop = context.stop;
-      request.options.deadline =
-          std::max(std::chrono::milliseconds(1),
-                   std::chrono::duration_cast<std::chrono::milliseconds>(
-                       context.deadline - parts_.clock->Now()));
-      running.push_back(Delete(std::move(request)));
-    }
-    for (std::size_t j = i; j < end; ++j) {
-      Future<void> one = std::move(running[j - i]);
-      Result<void> deleted = co_await std::move(one);
-      if (!deleted.has_value()) {
-        result->failures.push_back({keys[j], deleted.error()});
-      }
-    }
-  }
-  co_return Result<void>();
-}
-
-Task<Result<DeleteManyResult>> S3ObjectStore::RunDeleteMany(
-    DeleteManyRequest request, CallContext context) {
-  DeleteManyResult result;
-  std::vector<std::string> batched;
-  std::vector<std::string> single;
-  for (std::string& key : request.keys) {
-    CKPTFS_CO_RETURN_IF_ERROR(CheckKey(key));
-    const bool batch = !deletes_singly_ && XmlCanCarry(key);
-    (batch ? batched : single).push_back(std::move(key));
-  }
-  for (std::size_t i = 0; i < batched.size(); i += kMaxDeleteBatch) {
-    const std::size_t n = std::min(kMaxDeleteBatch, batched.size() - i);
-    S3Request del = BuildDeleteMany(std::span(batched).subspan(i, n));
-    const std::string operation = del.operation;
-    Task<S3Outcome> execution = client_.Execute(std::move(del), context);
-    S3Outcome outcome = co_await std::move(execution);
-    if (outcome.failure.has_value()) {
-      const Error& error = outcome.failure->error;
-      if (error.code() != ErrorCode::kUnsupported) co_return Fail(error);
-      deletes_singly_ = true;
-      single.insert(single.end(), batched.begin() + static_cast<long>(i),
-                    batched.end());
-      break;
-    }
-    Result<std::vector<DeleteFailure>> failures = Checked(
-        ParseDeleteMany(outcome.response), operation, "", outcome.response);
-    CKPTFS_CO_RETURN_IF_ERROR(failures);
-    for (DeleteFailure& f : *failures) {
-      if (f.s3_code == "NoSuchKey") continue;
-      if (Decide(ClassOfCode(f.s3_code, 400), Idempotency::kReplay, false) ==
-          RetryAction::kRetry) {
-        single.push_back(std::move(f.key));
-        continue;
-      }
-      Error::Detail detail;
-      detail.message = "delete " + client_.endpoint().Uri(f.key) + ": " +
-                       (f.message.empty() ? f.s3_code : f.message);
-      detail.s3_code = f.s3_code;
-      detail.request_id = outcome.response.headers.Get("x-amz-request-id");
-      detail.key = f.key;
-      result.failures.push_back(
-          {f.key, Error(CodeFor(f.s3_code, 400), std::move(detail))});
-    }
-  }
-  Task<Result<void>> deleting =
-      DeleteSingly(std::move(single), &result, context);
-  Result<void> rest = co_await std::move(deleting);
-  CKPTFS_CO_RETURN_IF_ERROR(rest);
-  co_return result;
 }
 
 Task<Result<ListResult>> S3ObjectStore::RunList(ListRequest request,

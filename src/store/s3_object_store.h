@@ -6,7 +6,10 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -66,7 +69,7 @@ class S3ObjectStore final : public ObjectStore {
 
   template <typename T, typename Request>
   Future<T> Start(Task<Result<T>> (S3ObjectStore::*run)(Request, CallContext),
-                  Request request, std::chrono::seconds default_deadline);
+                  Request request, std::chrono::seconds patience);
 
   Task<Result<ObjectInfo>> RunHead(HeadRequest request, CallContext context);
   Task<Result<GetResult>> RunGet(GetRequest request, CallContext context);
@@ -100,15 +103,35 @@ class S3ObjectStore final : public ObjectStore {
   Task<Result<ObjectInfo>> HeadPinned(std::string key, ETag if_match,
                                       std::string version_id,
                                       CallContext context);
-  // What became of a write whose reply was lost and whose repetition failed
-  // with `failure`, or was not tried any more. `size`: of the object it would
-  // have made, if known.
-  Task<Result<PutResult>> Settle(std::string key, std::string nonce,
-                                 std::optional<std::uint64_t> size,
-                                 S3Failure failure, CallContext context);
-  // The result of a DELETE that failed, `if_match` wanted or none.
+  // What a write leaves behind, to know it by.
+  struct WriteMark {
+    std::string key;
+    std::string nonce;                           // empty: none
+    std::optional<std::uint64_t> size;           // of the object, if known
+    std::optional<ObjectAttributes> attributes;  // of the object, all of them
+    WriteCondition condition;                    // it was made under
+  };
+  // What became of a write that failed, if it may have been carried out all the
+  // same. kOutcomeUnknown: S3 cannot be asked, or it may still be at it, or the
+  // object tells nothing. With every other error it was not carried out, and
+  // will not be.
+  Task<Result<PutResult>> Settle(WriteMark mark, S3Outcome outcome,
+                                 CallContext context);
+  // The same for a DELETE that failed, `if_match` wanted or none.
   Task<Result<void>> SettleDelete(std::string key, ETag if_match,
                                   S3Outcome outcome, CallContext context);
+  // What the object that is there (null: none) says; nullopt: nothing yet.
+  using Reading =
+      std::function<std::optional<Result<PutResult>>(const ObjectInfo* there)>;
+  // Looks at the object until it tells, or too late for the request to have
+  // an effect.
+  Task<Result<PutResult>> LookUntilKnown(std::string key, Reading reading,
+                                         S3Outcome outcome,
+                                         CallContext context);
+  static std::optional<Result<PutResult>> ReadMark(const WriteMark& mark,
+                                                   const S3Failure& failure,
+                                                   const ObjectInfo* there);
+  static Error Unknown(const Error& failure, const std::string& why);
   // The result of a write that succeeded without telling its ETag.
   Task<Result<PutResult>> LookForETag(std::string key, std::string nonce,
                                       std::optional<std::uint64_t> size,

@@ -60,7 +60,8 @@ Task<S3Outcome> S3ObjectStore::ExecuteIfMatch(S3Request request, ETag if_match,
   Task<S3Outcome> execution = client_.Execute(std::move(request), context);
   S3Outcome outcome = co_await std::move(execution);
   if (!unquoted.has_value() || !outcome.failure.has_value() ||
-      outcome.reconcile || outcome.failure->error.http_status() != 412) {
+      outcome.failure->error.http_status() != 412) {
+    unquoted.reset();  // it holds the caller's memory
     co_return outcome;
   }
   // radosgw compares If-Match of PutObject, quotes and all, with an ETag that
@@ -68,11 +69,20 @@ Task<S3Outcome> S3ObjectStore::ExecuteIfMatch(S3Request request, ETag if_match,
   Task<Result<ObjectInfo>> look =
       HeadPinned(key, if_match, std::string(), context);
   Result<ObjectInfo> head = co_await std::move(look);
-  if (!head.has_value()) co_return outcome;
+  if (!head.has_value()) {
+    unquoted.reset();
+    co_return outcome;
+  }
   Task<S3Outcome> again = client_.Execute(*std::move(unquoted), context);
-  outcome = co_await std::move(again);
-  if (!outcome.failure.has_value()) bare_if_match_ = true;
-  co_return outcome;
+  S3Outcome second = co_await std::move(again);
+  unquoted.reset();
+  if (!second.failure.has_value()) bare_if_match_ = true;
+  if (second.failure.has_value() && outcome.maybe_executed &&
+      !second.maybe_executed) {
+    second.maybe_executed = true;
+    second.open_since = outcome.open_since;
+  }
+  co_return second;
 }
 
 Task<Result<PutResult>> S3ObjectStore::RunPut(PutRequest request,
@@ -86,9 +96,13 @@ Task<Result<PutResult>> S3ObjectStore::RunPut(PutRequest request,
       ExecuteIfMatch(*std::move(put), request.condition.if_match, context);
   S3Outcome outcome = co_await std::move(execution);
   if (!outcome.failure.has_value()) co_return ParsePut(outcome.response);
-  if (!outcome.reconcile) co_return Fail(outcome.failure->error);
+  WriteMark mark;
+  mark.key = request.key;
+  mark.nonce = nonce;
+  mark.size = size;
+  mark.condition = request.condition;
   Task<Result<PutResult>> settling =
-      Settle(request.key, nonce, size, *outcome.failure, context);
+      Settle(std::move(mark), std::move(outcome), context);
   Result<PutResult> settled = co_await std::move(settling);
   co_return settled;
 }
@@ -170,7 +184,7 @@ Task<Result<PutResult>> S3ObjectStore::RunCopy(CopyRequest request,
       ExecuteIfMatch(*std::move(copy), request.condition.if_match, context);
   S3Outcome outcome = co_await std::move(execution);
   if (!request.condition.empty() && outcome.failure.has_value() &&
-      !outcome.reconcile && MayRefuseCondition(outcome.failure->error)) {
+      !outcome.maybe_executed && MayRefuseCondition(outcome.failure->error)) {
     Result<S3Request> without = BuildCopy(plain, bucket);
     CKPTFS_CO_RETURN_IF_ERROR(without);
     Task<S3Outcome> again = client_.Execute(*std::move(without), context);
@@ -192,6 +206,11 @@ Task<Result<PutResult>> S3ObjectStore::RunCopy(CopyRequest request,
       Task<Result<void>> check =
           CheckStill(request.source_key, request.source_if_match, context);
       Result<void> still = co_await std::move(check);
+      if (!still.has_value() &&
+          still.error().code() != ErrorCode::kPreconditionFailed) {
+        // The copy is made; of which version is what cannot be told.
+        co_return Fail(Unknown(still.error(), "the copy was made"));
+      }
       CKPTFS_CO_RETURN_IF_ERROR(still);
     }
     if (done.has_value() && !tags.empty()) {
@@ -201,9 +220,13 @@ Task<Result<PutResult>> S3ObjectStore::RunCopy(CopyRequest request,
     }
     co_return done;
   }
-  if (!outcome.reconcile) co_return Fail(outcome.failure->error);
+  WriteMark mark;
+  mark.key = request.key;
+  mark.nonce = nonce;
+  mark.attributes = request.replace_attributes;
+  mark.condition = request.condition;
   Task<Result<PutResult>> settling =
-      Settle(request.key, nonce, std::nullopt, *outcome.failure, context);
+      Settle(std::move(mark), std::move(outcome), context);
   Result<PutResult> settled = co_await std::move(settling);
   co_return settled;
 }
@@ -235,7 +258,7 @@ Task<Result<void>> S3ObjectStore::RunDelete(DeleteRequest request,
     if (IsAbsent(error)) co_return Result<void>();
     if (error.code() == ErrorCode::kPreconditionFailed) {
       conditional_delete_ = support = Support::kYes;
-    } else if (!outcome.reconcile && MayRefuseCondition(error)) {
+    } else if (!outcome.maybe_executed && MayRefuseCondition(error)) {
       support = Support::kNo;
     } else {
       Task<Result<void>> settling =

@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "s3/interruptible_sleep.h"
 #include "s3/range_download.h"
 #include "s3/tagging_calls.h"
 #include "s3/uri.h"
@@ -13,20 +14,11 @@ namespace ckptfs {
 
 namespace {
 
-constexpr std::chrono::seconds kSettleTime{20};
-
-Error OutcomeUnknown(const std::string& key, const Error& failure,
-                     const Error& look) {
-  Error::Detail unknown;
-  unknown.message =
-      failure.message() +
-      "; whether S3 has carried it out is not known: " + look.message();
-  unknown.http_status = failure.http_status();
-  unknown.s3_code = failure.s3_code();
-  unknown.request_id = failure.request_id();
-  unknown.key = key;
-  return Error(ErrorCode::kOutcomeUnknown, std::move(unknown));
-}
+// One look at an object that decides about a write.
+constexpr Duration kPatientLook = std::chrono::seconds(30);
+// The same where the caller has asked to stop, or wants no more time spent.
+constexpr Duration kHurriedLook = std::chrono::seconds(5);
+constexpr Duration kBetweenLooks = std::chrono::seconds(1);
 
 }  // namespace
 
@@ -44,75 +36,150 @@ Error S3ObjectStore::Replaced(const std::string& key,
   return Error(ErrorCode::kPreconditionFailed, std::move(detail));
 }
 
-Task<Result<PutResult>> S3ObjectStore::Settle(std::string key,
-                                              std::string nonce,
-                                              std::optional<std::uint64_t> size,
-                                              S3Failure failure,
+Error S3ObjectStore::Unknown(const Error& failure, const std::string& why) {
+  Error::Detail unknown;
+  unknown.message = failure.message() +
+                    "; whether S3 has carried it out is not known: " + why;
+  unknown.http_status = failure.http_status();
+  unknown.s3_code = failure.s3_code();
+  unknown.request_id = failure.request_id();
+  unknown.key = failure.key();
+  return Error(ErrorCode::kOutcomeUnknown, std::move(unknown));
+}
+
+Task<Result<PutResult>> S3ObjectStore::LookUntilKnown(std::string key,
+                                                      Reading reading,
+                                                      S3Outcome outcome,
+                                                      CallContext context) {
+  Clock& clock = client_.clock();
+  const SteadyTime too_late =
+      outcome.open_since + client_.options().late_effect;
+  while (true) {
+    // The caller's stop may have come, or his time be over: this is the last
+    // chance to learn what he must know.
+    const bool hurry =
+        context.stop.stop_requested() || context.deadline <= clock.Now();
+    CallContext look;
+    look.stop = stop_.get_token();
+    look.deadline = clock.Now() + (hurry ? kHurriedLook : kPatientLook);
+    Task<Result<ObjectInfo>> looking =
+        HeadPinned(key, ETag(), std::string(), look);
+    Result<ObjectInfo> head = co_await std::move(looking);
+    if (!head.has_value() && head.error().code() != ErrorCode::kNotFound) {
+      co_return Fail(Unknown(outcome.failure->error, head.error().message()));
+    }
+    std::optional<Result<PutResult>> said =
+        reading(head.has_value() ? &*head : nullptr);
+    if (said.has_value()) co_return *std::move(said);
+    if (clock.Now() >= too_late) co_return Fail(outcome.failure->error);
+    if (hurry) {
+      co_return Fail(
+          Unknown(outcome.failure->error, "not so far, but it may still"));
+    }
+    InterruptibleSleep sleep(clock, kBetweenLooks, client_.executor(),
+                             context.stop);
+    Future<void> woken = sleep.Done();
+    Result<void> slept = co_await std::move(woken);
+    (void)slept;
+  }
+}
+
+std::optional<Result<PutResult>> S3ObjectStore::ReadMark(
+    const WriteMark& mark, const S3Failure& failure, const ObjectInfo* there) {
+  const bool same_nonce = there != nullptr && !mark.nonce.empty() &&
+                          NonceOf(there->metadata) == mark.nonce &&
+                          (!mark.size.has_value() || *mark.size == there->size);
+  const bool same_attributes =
+      there != nullptr && mark.attributes.has_value() &&
+      there->metadata == mark.attributes->metadata &&
+      (mark.attributes->content_type.empty() ||
+       mark.attributes->content_type == there->content_type);
+  // A copy onto itself may keep the nonce of the version before.
+  const bool ours = mark.attributes.has_value()
+                        ? same_attributes && (mark.nonce.empty() || same_nonce)
+                        : same_nonce;
+  if (ours) return PutResult{there->etag, there->version_id};
+
+  const ETag& if_match = mark.condition.if_match;
+  const bool still_the_base = there != nullptr && !if_match.empty() &&
+                              SameETag(there->etag.value, if_match.value);
+  const bool recognisable =
+      there == nullptr || still_the_base ||
+      (mark.attributes.has_value() ? !mark.nonce.empty() && !same_nonce
+                                   : !mark.nonce.empty());
+  if (!recognisable) {
+    return Fail(Unknown(failure.error,
+                        "the object does not tell which request made it"));
+  }
+  if (failure.error_class == ErrorClass::kGone) {
+    Error::Detail detail;
+    detail.message = failure.error.message() +
+                     "; the upload is gone, and the object is not what it "
+                     "would have made: this write was completed and then "
+                     "replaced, or aborted";
+    detail.http_status = failure.error.http_status();
+    detail.s3_code = failure.error.s3_code();
+    detail.request_id = failure.error.request_id();
+    detail.key = mark.key;
+    return Fail(Error(ErrorCode::kConflict, std::move(detail)));
+  }
+  // What its condition rules out cannot happen any more.
+  if ((mark.condition.if_none_match && there != nullptr) ||
+      (!if_match.empty() && !still_the_base)) {
+    return Fail(failure.error);
+  }
+  return std::nullopt;
+}
+
+Task<Result<PutResult>> S3ObjectStore::Settle(WriteMark mark, S3Outcome outcome,
                                               CallContext context) {
-  if (nonce.empty()) {
-    co_return Fail(failure.error.WithContext(
-        "the reply to an earlier attempt was lost, so this may be the echo of "
-        "its success"));
-  }
-  // The time of the write itself may be over; this is the last chance to learn
-  // what its caller must know.
-  context.deadline =
-      std::max(context.deadline, client_.clock().Now() + kSettleTime);
-  Task<Result<ObjectInfo>> look =
-      HeadPinned(key, ETag(), std::string(), context);
-  Result<ObjectInfo> head = co_await std::move(look);
-  if (!head.has_value()) {
-    co_return Fail(head.error().code() == ErrorCode::kNotFound
-                       ? failure.error
-                       : OutcomeUnknown(key, failure.error, head.error()));
-  }
-  if (NonceOf(head->metadata) == nonce &&
-      (!size.has_value() || *size == head->size)) {
-    co_return PutResult{head->etag, head->version_id};
-  }
-  if (failure.error_class != ErrorClass::kGone) co_return Fail(failure.error);
-  Error::Detail detail;
-  detail.message = client_.endpoint().Uri(key) +
-                   ": the upload is gone and the object is another writer's, "
-                   "so this write was completed and then replaced, or aborted";
-  detail.http_status = failure.error.http_status();
-  detail.s3_code = failure.error.s3_code();
-  detail.request_id = failure.error.request_id();
-  detail.key = key;
-  co_return Fail(Error(ErrorCode::kConflict, std::move(detail)));
+  if (!outcome.maybe_executed) co_return Fail(outcome.failure->error);
+  std::string key = mark.key;
+  Reading reading = [mark = std::move(mark),
+                     failure = *outcome.failure](const ObjectInfo* there) {
+    return ReadMark(mark, failure, there);
+  };
+  Task<Result<PutResult>> looking = LookUntilKnown(
+      std::move(key), std::move(reading), std::move(outcome), context);
+  Result<PutResult> settled = co_await std::move(looking);
+  co_return settled;
 }
 
 Task<Result<void>> S3ObjectStore::SettleDelete(std::string key, ETag if_match,
                                                S3Outcome outcome,
                                                CallContext context) {
-  const Error& error = outcome.failure->error;
+  const Error error = outcome.failure->error;
   // AWS answers 204 for an absent key, with If-Match 404; some stores 404 in
   // any case.
   if (error.code() == ErrorCode::kNotFound &&
       error.s3_code() != "NoSuchBucket") {
     co_return Result<void>();
   }
-  const bool condition = error.code() == ErrorCode::kPreconditionFailed;
-  if (!outcome.reconcile && !condition) co_return Fail(error);
   // A failed condition may be the echo of an earlier attempt's success, where
   // absent keys are answered with 412.
-  if (outcome.reconcile) {
-    context.deadline =
-        std::max(context.deadline, client_.clock().Now() + kSettleTime);
+  const bool condition = error.code() == ErrorCode::kPreconditionFailed;
+  if (!outcome.maybe_executed && !condition) co_return Fail(error);
+  const bool open = outcome.maybe_executed;
+  const Error replaced = Replaced(key, if_match);
+  Reading reading =
+      [if_match, replaced, error,
+       open](const ObjectInfo* there) -> std::optional<Result<PutResult>> {
+    if (there == nullptr) return PutResult{};
+    if (!if_match.empty() && !SameETag(there->etag.value, if_match.value)) {
+      return Fail(replaced);
+    }
+    if (!open) return Fail(error);
+    return std::nullopt;
+  };
+  Task<Result<PutResult>> looking = LookUntilKnown(
+      std::move(key), std::move(reading), std::move(outcome), context);
+  Result<PutResult> settled = co_await std::move(looking);
+  if (settled.has_value()) co_return Result<void>();
+  // Whatever became of it, the key is not `if_match` any more.
+  if (condition && settled.error().code() == ErrorCode::kOutcomeUnknown) {
+    co_return Fail(error);
   }
-  Task<Result<ObjectInfo>> look =
-      HeadPinned(key, ETag(), std::string(), context);
-  Result<ObjectInfo> head = co_await std::move(look);
-  if (!head.has_value()) {
-    if (head.error().code() == ErrorCode::kNotFound) co_return Result<void>();
-    // Whatever became of it, the key is not `if_match` any more.
-    co_return Fail(condition ? error
-                             : OutcomeUnknown(key, error, head.error()));
-  }
-  if (!if_match.empty() && !SameETag(head->etag.value, if_match.value)) {
-    co_return Fail(Replaced(key, if_match));
-  }
-  co_return Fail(error);
+  co_return Fail(settled.error());
 }
 
 Task<Result<PutResult>> S3ObjectStore::LookForETag(
@@ -122,8 +189,8 @@ Task<Result<PutResult>> S3ObjectStore::LookForETag(
       HeadPinned(key, ETag(), std::string(), context);
   Result<ObjectInfo> head = co_await std::move(look);
   if (!head.has_value() && head.error().code() != ErrorCode::kNotFound) {
-    co_return Fail(head.error().WithContext(
-        "looking for the ETag of a write whose reply did not tell it"));
+    co_return Fail(
+        Unknown(head.error(), "it was written, by a reply that tells no ETag"));
   }
   Error::Detail detail;
   detail.message = client_.endpoint().Uri(key);

@@ -1,14 +1,28 @@
 // CopyObject: server-side copies of any size.
 #include <algorithm>
+#include <chrono>
 #include <string>
 #include <utility>
 
 #include "common/log.h"
+#include "transfer/may_have_happened.h"
 #include "transfer/object_writer.h"
 #include "transfer/part_plan.h"
 
 namespace ckptfs {
 namespace {
+
+// Somebody waits for the error that led there.
+constexpr std::chrono::seconds kLookDeadline{10};
+
+// True if `there` is what a copy of `source` makes. If it was so before, the
+// copy has changed nothing.
+bool IsCopyOf(const ObjectInfo& source, const ObjectInfo& there) {
+  return there.size == source.size && there.metadata == source.metadata &&
+         there.content_type == source.content_type &&
+         (source.metadata.contains(kNonceMetadataName) ||
+          there.etag == source.etag);
+}
 
 Task<Result<ObjectInfo>> CopyWhole(ObjectStore& store, ObjectInfo source,
                                    std::string key, WriteCondition condition) {
@@ -20,6 +34,15 @@ Task<Result<ObjectInfo>> CopyWhole(ObjectStore& store, ObjectInfo source,
   const auto nonce = source.metadata.find(kNonceMetadataName);
   if (nonce != source.metadata.end()) request.nonce = nonce->second;
   Result<PutResult> copied = co_await store.Copy(std::move(request));
+  if (!copied && MayHaveHappened(copied.error())) {
+    HeadRequest look;
+    look.key = key;
+    look.options.deadline = kLookDeadline;
+    Result<ObjectInfo> there = co_await store.Head(std::move(look));
+    if (there && IsCopyOf(source, *there)) {
+      copied = PutResult{there->etag, there->version_id};
+    }
+  }
   if (!copied) {
     co_return Fail(
         copied.error().WithContext("copy of " + source.key + " to " + key));

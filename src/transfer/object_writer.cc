@@ -11,6 +11,7 @@
 #include "transfer/abort_upload.h"
 #include "transfer/may_have_happened.h"
 #include "transfer/nonce.h"
+#include "transfer/written_object.h"
 
 namespace ckptfs {
 
@@ -176,7 +177,9 @@ Task<void> ObjectWriter::State::CreateUpload(Ptr state) {
     state->upload = *std::move(created);
   } else {
     state->upload_unknown = MayHaveHappened(created.error());
-    state->FailWith(created.error().WithContext("upload of " + state->key));
+    // Unknown is whether there is an upload; the object is as it was.
+    state->FailWith(
+        WithoutEffect(created.error()).WithContext("upload of " + state->key));
   }
   if (state->phase == Phase::kFailed) StartCleanup(state);
   state->NotifyIfIdle();
@@ -298,10 +301,11 @@ Task<Result<ObjectInfo>> ObjectWriter::State::Complete(Ptr state,
     co_return Fail(ErrorCode::kInvalidArgument,
                    "upload of " + state->key + " completed twice");
   }
+  std::optional<Error> open;  // of a Complete that may have had its effect
+  std::uint64_t size = 0;
   if (state->phase == Phase::kCompleting) {
     CompleteMultipartRequest request;
     request.upload = *state->upload;
-    std::uint64_t size = 0;
     for (const auto& [number, part] : state->parts) {
       if (number > last_part) break;
       request.parts.push_back(part);
@@ -321,13 +325,33 @@ Task<Result<ObjectInfo>> ObjectWriter::State::Complete(Ptr state,
       state->NotifyIfIdle();
       co_return state->Published(size, *std::move(completed));
     }
-    state->FailWith(completed.error().WithContext("publishing " + state->key));
+    const Error failure =
+        completed.error().WithContext("publishing " + state->key);
+    if (MayHaveHappened(failure)) open = failure;
+    state->FailWith(failure);
     state->NotifyIfIdle();
   }
   // The caller may write the same name again at once; nothing of this attempt
   // is left by then. What could not be removed does not hide the cause.
-  const Error cause = *state->error;
+  Error cause = *state->error;
   Result<void> cleaned = co_await AwaitCleanup(state);
+  if (open) {
+    // An upload that is gone was aborted or completed: the object tells which,
+    // and it cannot change any more by this upload.
+    Result<std::optional<ObjectInfo>> found =
+        co_await FindWritten(state->store, state->key, state->nonce, size);
+    if (found && *found) {
+      state->phase = Phase::kPublished;
+      state->error.reset();
+      PutResult published{(*found)->etag, (*found)->version_id};
+      co_return state->Published(size, std::move(published));
+    }
+    if (open->code() == ErrorCode::kOutcomeUnknown) {
+      const bool certain = found.has_value() && cleaned.has_value();
+      if (!certain) cause = *open;
+      if (certain) cause = WithoutEffect(cause);
+    }
+  }
   if (!cleaned) {
     co_return Fail(cause.WithContext(cleaned.error().message()));
   }
@@ -344,6 +368,7 @@ Task<Result<ObjectInfo>> ObjectWriter::State::PutWhole(
   }
   state->phase = Phase::kCompleting;
   const std::uint64_t size = payload.size();
+  const std::string nonce = state->attributes.metadata[kNonceMetadataName];
   PutRequest request;
   request.key = state->key;
   request.payload = std::move(payload);
@@ -352,6 +377,16 @@ Task<Result<ObjectInfo>> ObjectWriter::State::PutWhole(
   request.options.stop = state->stop.get_token();
   ++state->calls_running;
   Result<PutResult> put = co_await state->store.Put(std::move(request));
+  if (!put && MayHaveHappened(put.error())) {
+    Result<std::optional<ObjectInfo>> found =
+        co_await FindWritten(state->store, state->key, nonce, size);
+    if (found && *found) {
+      put = PutResult{(*found)->etag, (*found)->version_id};
+    } else if (put.error().code() == ErrorCode::kOutcomeUnknown) {
+      // Also if Abort was called meanwhile: nothing is known for sure.
+      state->error = put.error();
+    }
+  }
   --state->calls_running;
   if (put) {
     state->phase = Phase::kPublished;

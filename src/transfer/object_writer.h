@@ -26,7 +26,8 @@ struct ObjectWriterOptions {
 // runs there, callbacks never inside the call that was given them. It may be
 // destroyed at any time: what is in flight is cancelled, an open upload is
 // aborted in the background (see also Abort), and every callback and Task that
-// is still due ends with kCancelled. Store and executor must outlive that.
+// is still due ends with kCancelled, but for a Complete that was too far gone.
+// Store and executor must outlive that.
 //
 // States: empty -> (first UploadPart/CopyPart) uploading -> Commit -> done
 //                                              uploading -> Abort  -> done
@@ -63,10 +64,10 @@ class ObjectWriter {
   // Waits for every part, then publishes them under bound_key() as one object;
   // parts with numbers above `last_part` are left out of it.
   // On error the upload is aborted, and the old object is untouched, unless the
-  // code is kOutcomeUnknown or kCancelled: then it may be the new one. Parts
-  // are not taken any more.
-  // kPreconditionFailed: `condition` did not hold. REQUIRES: begun(), at least
-  // one part. The result's last_modified is not known.
+  // code is kOutcomeUnknown: then it may be the new one. A lost reply is
+  // settled by the abort and a look at the object. Parts are not taken any
+  // more. kPreconditionFailed: `condition` did not hold. REQUIRES: begun(), at
+  // least one part. The result's last_modified is not known.
   Task<Result<ObjectInfo>> Complete(WriteCondition condition,
                                     int last_part = kMaxParts);
 

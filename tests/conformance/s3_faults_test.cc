@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -50,7 +51,9 @@ class S3Faults : public ::testing::Test {
     S3ClientOptions options;
     options.retry.base = milliseconds(5);
     options.retry.throttled_base = milliseconds(5);
-    options.retry.cap = milliseconds(50);
+    options.retry.cap = options.retry.throttled_cap = milliseconds(50);
+    options.retry.max_attempts = 10;
+    options.late_effect = milliseconds(0);
     options.get_first_byte_timeout = milliseconds(500);
     options.put_first_byte_timeout = milliseconds(500);
     options.stall_timeout = milliseconds(500);
@@ -59,8 +62,7 @@ class S3Faults : public ::testing::Test {
     parts.clock = std::make_unique<SystemClock>();
     parts.credentials = std::make_unique<StaticCredentials>(
         Credentials{"test", "testtesttest", ""});
-    parts.transport =
-        std::make_unique<CurlTransport>(CurlTransport::Options{2, 8, ""});
+    parts.transport = *CurlTransport::Create({2, 8, ""});
     return std::make_unique<S3ObjectStore>(
         std::move(parts),
         *Endpoint::Create(server_->url(), "us-east-1", "bucket", std::nullopt),
@@ -298,6 +300,46 @@ TEST_F(S3Faults, ClosingTheStoreEndsWhatIsInFlight) {
   store_.reset();
   for (auto& f : reading) {
     EXPECT_EQ(std::move(f).Get().error().code(), ErrorCode::kCancelled);
+  }
+}
+
+// First it turns everything down, then nobody listens, then it is back on its
+// port, empty. [S-41]
+TEST(S3Restart, FailsNoSave) {
+  ASSERT_FALSE(ServerProgram().empty()) << "s3server was not built";
+  auto server = std::make_unique<ServerProcess>();
+  ASSERT_TRUE(server->started());
+  const std::string url = server->url();
+  S3StoreOptions options;
+  options.endpoint_url = url;
+  options.bucket = "bucket";
+  options.access_key_id = "test";
+  options.secret_access_key = "testtesttest";
+  auto store = OpenS3Store(options);
+  ASSERT_TRUE(store.has_value());
+  server->Post("fault?op=PutObject&action=fail&status=503&count=4");
+  server->Post("fault?op=PutObject&action=lose_reply&count=8");
+  server->Post("fault?op=PutObject&action=reset&at_byte=100000&count=-1");
+  const auto owner = std::make_shared<const std::string>(Pattern(1'000'000));
+  std::vector<Future<PutResult>> saves;
+  for (int i = 0; i < 32; ++i) {
+    PutRequest put;
+    put.key = "save-" + std::to_string(i);
+    put.attributes.metadata[kNonceMetadataName] = put.key;
+    put.payload.segments = {std::as_bytes(std::span(*owner))};
+    put.payload.owner = owner;
+    saves.push_back((*store)->Put(std::move(put)));
+  }
+  std::this_thread::sleep_for(milliseconds(1000));
+  server.reset();
+  std::this_thread::sleep_for(milliseconds(2000));
+  const std::string port = url.substr(url.rfind(':') + 1);
+  server =
+      std::make_unique<ServerProcess>(std::vector<std::string>{"--port", port});
+  ASSERT_TRUE(server->started());
+  for (auto& save : saves) {
+    const Result<PutResult> saved = std::move(save).Get();
+    EXPECT_TRUE(saved.has_value()) << saved.error().ToString();
   }
 }
 

@@ -58,7 +58,7 @@ std::string ServerProcess::Control(const std::string& method,
   HttpRequest request;
   request.method = method;
   request.url = url_ + "/_control/" + command;
-  Result<HttpResponse> response = transport_.Send(std::move(request)).Get();
+  Result<HttpResponse> response = transport_->Send(std::move(request)).Get();
   EXPECT_TRUE(response.has_value() && response->status == 200)
       << command << ": " << response->status << " " << response->body
       << response->failure_text;

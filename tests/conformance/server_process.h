@@ -31,7 +31,8 @@ class ServerProcess {
 
   pid_t pid_ = -1;
   std::string url_;
-  CurlTransport transport_{{1, 4, ""}};
+  std::unique_ptr<CurlTransport> transport_ =
+      *CurlTransport::Create({1, 4, ""});
 };
 
 // The server's program: CKPTFS_S3SERVER, or the one of this build. Empty if

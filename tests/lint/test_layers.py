@@ -33,9 +33,9 @@ ALLOWED = {
 ONLY_IN = {
     "spdlog": r"src/common/log\.cc",
     "libxml": r"src/s3/xml\.(cc|h)",
-    "s3/": r"src/(s3/.*|store/(s3_object_store(_conditions|_settling)?|open_s3_store)\.(cc|h)|cli/.*)",
+    "s3/": r"src/(s3/.*|store/(s3_object_store(_conditions|_deletes|_settling)?|open_s3_store)\.(cc|h)|cli/.*)",
     "http/": r"src/(http|s3)/.*"
-             r"|src/store/(s3_object_store(_conditions|_settling)?|open_s3_store)\.(cc|h)|src/cli/.*",
+             r"|src/store/(s3_object_store(_conditions|_deletes|_settling)?|open_s3_store)\.(cc|h)|src/cli/.*",
 }
 
 # Headers of the C library and the kernel; the rest of <...> without a dot is

@@ -35,6 +35,15 @@ def content(size):
     return b"".join(bytes([index % 251]) * MIB for index in range(size))
 
 
+@pytest.fixture
+def impatient(server, monkeypatch):
+    """Mounts of the server give a request up after five attempts."""
+    plain = server.environment()
+    monkeypatch.setattr(server, "environment",
+                        lambda: {**plain, "AWS_MAX_ATTEMPTS": "5"})
+    return server
+
+
 def fail(server, operation, **more):
     """That operation is refused from now on, without hope of a retry."""
     query = {"op": operation, "action": "fail", "status": 403,
@@ -70,9 +79,10 @@ def test_failing_save(server, make_mount, operation, size, fsync, old):
     assert mount.bucket.read("model.pt") == content(12)
 
 
-def test_one_part_that_never_goes_up(server, make_mount):
+def test_one_part_that_never_goes_up(impatient, make_mount):
     """500 for one part, again and again: retried, then reported. [S-02]
     [S-05]"""
+    server = impatient
     mount = make_mount(server=server)
     mount.bucket.write("model.pt", OLD)
     server.control("fault?op=UploadPart&part=2&action=fail&count=-1")
@@ -240,9 +250,10 @@ def test_slow_store(server, make_mount):
     assert len(mount.bucket.names()) == 42
 
 
-def test_lost_replies(server, make_mount):
+def test_lost_replies(impatient, make_mount):
     """S3 has carried the write out and every reply to it got lost: the mount
     looks at the object, and the save is a success. [S-01]"""
+    server = impatient
     mount = make_mount(server=server)
     for operation in ["PutObject", "CompleteMultipartUpload"]:
         server.control(f"fault?op={operation}&action=lose_reply&count=-1")
@@ -269,10 +280,11 @@ def test_lost_replies_of_operations_on_names(server, make_mount):
     assert set(mount.bucket.keys()) == {"dir/", "other"}
 
 
-def test_outcome_that_nobody_can_tell(server, make_mount):
+def test_outcome_that_nobody_can_tell(impatient, make_mount):
     """The reply got lost and S3 cannot be asked: the writer is told EIO, the
     log says that the outcome is not known, and what is there is shown once S3
     answers again. [S-02] [S-41]"""
+    server = impatient
     mount = make_mount(server=server)
     save(mount.path / "model.pt", 1)
     server.control("fault?op=PutObject&action=lose_reply&count=-1")

@@ -73,10 +73,10 @@ struct ModelFile {
   int published = -1;  // index into versions; -1: there is no object
   // Of versions with the same bytes it may be an older one that was published.
   int surely_published = -1;
-  std::optional<Content> pending;   // a change whose answer is not there
-  bool pending_cut = false;         // it is one to nothing
-  std::optional<Content> base;      // what a discard goes back to
-  std::set<WriteId> base_ids;       // writes that came with an older object
+  std::optional<Content> pending;  // a change whose answer is not there
+  bool pending_cut = false;        // it is one to nothing
+  std::optional<Content> base;     // what a discard goes back to
+  std::set<WriteId> base_ids;      // writes that came with an older object
   bool exclusive = false;
   bool failed = false;
   std::uint64_t cut_count = 0;
@@ -127,10 +127,10 @@ struct ModelOp {
   bool failed_before = false;
   bool eligible = false;  // to be told of a failure that stays
   int first_version = 0;
-  std::vector<Content> window;  // what the file held since (reads)
-  std::optional<Content> before;      // what the bucket had under the names
+  std::vector<Content> window;    // what the file held since (reads)
+  std::optional<Content> before;  // what the bucket had under the names
   std::optional<Content> new_before;
-  bool published = false;  // an effect of this file since it began
+  bool published = false;   // an effect of this file since it began
   bool overlapped = false;  // by another publish of the file
 };
 
@@ -166,8 +166,8 @@ class ReferenceModel {
   std::shared_ptr<ModelFile> Known(int mount, fs::InodeNumber ino) const;
   std::shared_ptr<ModelFile> Found(int mount, fs::InodeNumber ino,
                                    const std::string& key,
-                                   const std::string& etag,
-                                   std::uint64_t size, const ModelOp& op);
+                                   const std::string& etag, std::uint64_t size,
+                                   const ModelOp& op);
   std::shared_ptr<ModelFile> Created(int mount, fs::InodeNumber ino,
                                      const std::string& key, int flags,
                                      int group);
@@ -190,8 +190,7 @@ class ReferenceModel {
   void CheckSize(const ModelOp& op, std::uint64_t size);
 
   // Whether the bucket has version `version` of the file, or a newer one.
-  bool Holds(const ModelFile& file, const std::string& key,
-             int version) const;
+  bool Holds(const ModelFile& file, const std::string& key, int version) const;
   bool shared_bucket = false;  // other clients write as well
   std::uint64_t faults(int mount) const {
     const auto it = faults_.find(mount);

@@ -37,8 +37,8 @@ class Scenario : public testing::Test {
     return [=](const SimStore::Call& call) { return Is(call, operation, key); };
   }
   static auto Once(std::string operation, std::string key, ErrorCode code) {
-    return [=, done = false](const SimStore::Call& call) mutable
-               -> std::optional<ErrorCode> {
+    return [=, done = false](
+               const SimStore::Call& call) mutable -> std::optional<ErrorCode> {
       if (done || !Is(call, operation, key)) return std::nullopt;
       done = true;
       return code;

@@ -20,8 +20,8 @@ struct Description {
   std::shared_ptr<ModelFile> file;
   int references = 0;  // descriptors and mappings
   int mappings = 0;
-  bool dead = false;        // its daemon crashed
-  bool lost = false;        // its bytes were thrown away under it
+  bool dead = false;              // its daemon crashed
+  bool lost = false;              // its bytes were thrown away under it
   std::set<int> opened_or_wrote;  // serials of groups
 
   bool writable() const { return (flags & O_ACCMODE) != O_RDONLY; }

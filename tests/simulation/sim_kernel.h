@@ -82,8 +82,8 @@ class SimKernel {
   struct KernelInode {
     fs::InodeNumber ino{};
     std::uint64_t lookups = 0;
-    int users = 0;  // descriptions
-    std::string directory;  // its path
+    int users = 0;           // descriptions
+    std::string directory;   // its path
     fs::StrandMutex lock;    // i_rwsem
     fs::StrandMutex change;  // the model takes one change at a time
     std::set<std::uint64_t> dirty;

@@ -70,9 +70,9 @@ class SimMount final : private fs::KernelNotifier {
       files->SetAttributes(c, ino, std::move(change), std::move(reply));
     });
   }
-  Future<fs::Entry> MakeDirectory(fs::Caller c, fs::InodeNumber parent,
-                                  std::string name,
-                                  std::function<void(Result<fs::Entry>&)> hook) {
+  Future<fs::Entry> MakeDirectory(
+      fs::Caller c, fs::InodeNumber parent, std::string name,
+      std::function<void(Result<fs::Entry>&)> hook) {
     return Send<fs::Entry>(std::move(hook), [&](auto reply) {
       files->MakeDirectory(c, parent, std::move(name), 0755, std::move(reply));
     });
@@ -202,12 +202,12 @@ class SimMount final : private fs::KernelNotifier {
     waiting_[id] = [promise] {
       promise->Set(Fail(ErrorCode::kCancelled, "the daemon died"));
     };
-    start(fs::Reply<T>([this, id, promise,
-                        hook = std::move(hook)](Result<T> result) {
-      if (waiting_.erase(id) == 0) return;
-      if (hook) hook(result);
-      promise->Set(std::move(result));
-    }));
+    start(fs::Reply<T>(
+        [this, id, promise, hook = std::move(hook)](Result<T> result) {
+          if (waiting_.erase(id) == 0) return;
+          if (hook) hook(result);
+          promise->Set(std::move(result));
+        }));
     return future;
   }
 

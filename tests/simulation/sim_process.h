@@ -34,11 +34,11 @@ struct Group {
   int serial = 0;  // never reused
   int mount = 0;   // the one it works on
   pid_t tgid = 0;
-  std::uint64_t id = 0;   // what tells it from a later one of the same number
-  bool foreign = false;   // another pid namespace: FUSE names no thread
-  bool hidden = false;    // /proc does not show it to the daemon
-  bool dying = false;     // by a signal
-  bool ending = false;    // exit() or a signal: no more system calls
+  std::uint64_t id = 0;     // what tells it from a later one of the same number
+  bool foreign = false;     // another pid namespace: FUSE names no thread
+  bool hidden = false;      // /proc does not show it to the daemon
+  bool dying = false;       // by a signal
+  bool ending = false;      // exit() or a signal: no more system calls
   bool table_gone = false;  // exit_files(): /proc shows no descriptors
   std::map<int, Descriptor> table;
   std::vector<std::shared_ptr<Description>> mappings;
@@ -95,8 +95,7 @@ class ProcessTable {
     const Thread* thread = Find(tid);
     if (thread == nullptr || thread->group->hidden) return {};
     const Group& g = *thread->group;
-    return {kind, g.tgid,
-            kind == fs::ProcessGroup::Kind::kNumber ? 0 : g.id};
+    return {kind, g.tgid, kind == fs::ProcessGroup::Kind::kNumber ? 0 : g.id};
   }
   fs::FlushWitness Witness(pid_t tid, fs::InodeNumber ino) const {
     fs::FlushWitness out;
@@ -142,7 +141,8 @@ class SimOracle final : public fs::ProcessOracle {
   explicit SimOracle(const ProcessTable& processes) : processes_(processes) {}
 
   Future<fs::ProcessGroup> GroupOf(pid_t tid) override {
-    return Ask<fs::ProcessGroup>([this, tid] { return processes_.GroupOf(tid); });
+    return Ask<fs::ProcessGroup>(
+        [this, tid] { return processes_.GroupOf(tid); });
   }
   Future<fs::FlushWitness> WitnessFlush(pid_t tid,
                                         fs::InodeNumber ino) override {
@@ -150,8 +150,7 @@ class SimOracle final : public fs::ProcessOracle {
         [this, tid, ino] { return processes_.Witness(tid, ino); });
   }
   Future<fs::GroupFate> FateOf(fs::ProcessGroup group) override {
-    return Ask<fs::GroupFate>(
-        [this, group] { return processes_.Fate(group); });
+    return Ask<fs::GroupFate>([this, group] { return processes_.Fate(group); });
   }
 
   // A group may be taken for an older one of the same number.
@@ -171,9 +170,8 @@ class SimOracle final : public fs::ProcessOracle {
   Future<T> Ask(std::function<T()> read) {
     auto promise = std::make_shared<Promise<T>>();
     Future<T> future = promise->GetFuture();
-    pending_.push_back([promise, read = std::move(read)] {
-      promise->Set(read());
-    });
+    pending_.push_back(
+        [promise, read = std::move(read)] { promise->Set(read()); });
     return future;
   }
 

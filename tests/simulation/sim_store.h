@@ -102,12 +102,11 @@ class SimStore final : public ObjectStore {
                 &ObjectStore::ListMultipartUploads);
   }
   Future<PutResult> Copy(CopyRequest r) override {
-    return Hold("Copy", r.key, r.source_key, !r.condition.empty(),
-                std::move(r), &ObjectStore::Copy);
+    return Hold("Copy", r.key, r.source_key, !r.condition.empty(), std::move(r),
+                &ObjectStore::Copy);
   }
   Future<void> Delete(DeleteRequest r) override {
-    return Hold("Delete", r.key, "", false, std::move(r),
-                &ObjectStore::Delete);
+    return Hold("Delete", r.key, "", false, std::move(r), &ObjectStore::Delete);
   }
   Future<DeleteManyResult> DeleteMany(DeleteManyRequest r) override {
     return Hold("DeleteMany", "", "", false, std::move(r),
@@ -127,8 +126,7 @@ class SimStore final : public ObjectStore {
  private:
   template <typename Request, typename T>
   Future<T> Hold(const char* operation, const std::string& key,
-                 const std::string& source, bool conditional,
-                 Request&& request,
+                 const std::string& source, bool conditional, Request&& request,
                  Future<T> (ObjectStore::*call)(Request)) {
     ++calls_;
     struct State {
@@ -152,11 +150,10 @@ class SimStore final : public ObjectStore {
     };
     held.answer = [state](std::optional<ErrorCode> error) {
       if (error) {
-        const bool stopped = !state->result &&
-                             state->request.options.stop.stop_requested();
-        state->promise.Set(stopped
-                               ? Fail(ErrorCode::kCancelled, "cancelled")
-                               : Fail(*error, "injected failure"));
+        const bool stopped =
+            !state->result && state->request.options.stop.stop_requested();
+        state->promise.Set(stopped ? Fail(ErrorCode::kCancelled, "cancelled")
+                                   : Fail(*error, "injected failure"));
       } else {
         state->promise.Set(*std::move(state->result));
       }

@@ -59,8 +59,8 @@ World::World(WorldPlan drawn)
     : plan(std::move(drawn)), random(plan.seed), model(bucket) {
   model.shared_bucket = plan.mounts > 1 || plan.other_client;
   for (int i = 0; i < plan.mounts; ++i) {
-    kernels_.push_back(std::make_unique<SimKernel>(model, processes, random,
-                                                   programs_));
+    kernels_.push_back(
+        std::make_unique<SimKernel>(model, processes, random, programs_));
     mounts_.emplace_back();
     StartMount(i);
   }
@@ -76,8 +76,8 @@ World::~World() {
 
 void World::StartMount(int number) {
   // Numbers of inodes are never reused, nor shared by two mounts.
-  auto mount = std::make_unique<SimMount>(number, bucket, processes,
-                                          next_first_inode_);
+  auto mount =
+      std::make_unique<SimMount>(number, bucket, processes, next_first_inode_);
   next_first_inode_ += 0x1000;
   mount->store.set_observer(
       [this, number](const SimStore::Call& call, bool succeeded) {
@@ -143,9 +143,9 @@ bool World::StepStore() {
     lost_uploads_ |= upload;
     lost_copies_ |= reserved;
     model.Fault(mount.number);
-    model.Trace("  fault: " + what + " " + std::string(ErrorCodeName(code)) +
-                (fate == SimStore::Fate::kLoseReply ? " after it was done"
-                                                    : ""));
+    model.Trace(
+        "  fault: " + what + " " + std::string(ErrorCodeName(code)) +
+        (fate == SimStore::Fate::kLoseReply ? " after it was done" : ""));
     mount.store.Settle(i, fate, code);
     return true;
   }
@@ -390,27 +390,23 @@ void World::Settle() {
       auto& pending = mount->store.pending();
       for (std::size_t i = 0; i < pending.size(); ++i) {
         if (hold && !pending[i].executed && hold(pending[i])) continue;
-        const auto error = refuse && !pending[i].executed
-                               ? refuse(pending[i])
-                               : std::nullopt;
+        const auto error =
+            refuse && !pending[i].executed ? refuse(pending[i]) : std::nullopt;
         const auto lost =
             lose && !pending[i].executed ? lose(pending[i]) : std::nullopt;
         if (error || lost) {
           model.Fault(mount->number);
           model.Trace("  fault: " + pending[i].operation + " " +
                       pending[i].key);
-          mount->store.Settle(i,
-                              error ? SimStore::Fate::kFail
-                                    : SimStore::Fate::kLoseReply,
-                              error ? *error : *lost);
+          mount->store.Settle(
+              i, error ? SimStore::Fate::kFail : SimStore::Fate::kLoseReply,
+              error ? *error : *lost);
         } else if (hold_answer && hold_answer(pending[i])) {
           if (pending[i].executed) continue;
-          model.Trace("  done: " + pending[i].operation + " " +
-                      pending[i].key);
+          model.Trace("  done: " + pending[i].operation + " " + pending[i].key);
           mount->store.Execute(i);
         } else {
-          model.Trace("  done: " + pending[i].operation + " " +
-                      pending[i].key);
+          model.Trace("  done: " + pending[i].operation + " " + pending[i].key);
           mount->store.Settle(i, SimStore::Fate::kSucceed);
         }
         acted = true;

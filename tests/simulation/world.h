@@ -63,10 +63,9 @@ class World {
   template <typename T>
   Call<T> Start(Task<Result<T>> task) {
     Call<T> call;
-    Spawn<Result<T>>(programs_, std::move(task),
-                     [result = call.result](Result<T> r) {
-                       result->emplace(std::move(r));
-                     });
+    Spawn<Result<T>>(
+        programs_, std::move(task),
+        [result = call.result](Result<T> r) { result->emplace(std::move(r)); });
     Settle();
     return call;
   }
@@ -123,8 +122,8 @@ class World {
   std::vector<std::unique_ptr<SimKernel>> kernels_;
   std::uint64_t next_first_inode_ = 0x1000;
   int actions_left_ = 0;
-  bool calm_ = false;      // scenarios
-  bool ending_ = false;    // no more faults and actions
+  bool calm_ = false;          // scenarios
+  bool ending_ = false;        // no more faults and actions
   bool lost_uploads_ = false;  // a fault may have left an upload
   bool lost_copies_ = false;   // or a copy below .ckptfs/
 };

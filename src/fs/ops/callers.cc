@@ -53,13 +53,17 @@ PublishEvent FileSystem::Impl::MeaningOf(const Handle& handle,
   const ProcessGroup& who = witness.group;
   const bool opened = handle.groups.MayInclude(who);
   const bool wrote = content.writers().MayInclude(who);
+  // What a dying group wrote and others published is published.
+  const bool tears = wrote || content.mapped_writes();
   if (!opened && !wrote) return PublishEvent::kFlushStranger;
   // Pages come from nobody that is known: whoever opened the file for writing
   // may have written them.
   const bool through_this =
       handle.wrote_epoch == content.epoch() || content.mapped_writes();
   if (!wrote && !(opened && through_this)) return PublishEvent::kFlushShared;
-  if (witness.dying_by_signal) return PublishEvent::kFlushDying;
+  if (witness.dying_by_signal) {
+    return tears ? PublishEvent::kFlushDying : PublishEvent::kFlushShared;
+  }
   if (witness.has_other_writable_descriptor) return PublishEvent::kFlushShared;
   if (who.kind == ProcessGroup::Kind::kInvisible &&
       context.options.invisible_writers == InvisibleWriters::kFsyncRename) {

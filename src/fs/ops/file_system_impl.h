@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "fs/context.h"
@@ -17,6 +18,22 @@
 #include "fs/tree/namespace.h"
 
 namespace ckptfs::fs {
+
+// While this lives, the file's object is being taken away. The mutex is held.
+class Leaving {
+ public:
+  explicit Leaving(std::shared_ptr<File> file) : file_(std::move(file)) {
+    if (file_ != nullptr) file_->leaving = true;
+  }
+  ~Leaving() {
+    if (file_ != nullptr) file_->leaving = false;
+  }
+  Leaving(const Leaving&) = delete;
+  Leaving& operator=(const Leaving&) = delete;
+
+ private:
+  const std::shared_ptr<File> file_;
+};
 
 struct FileSystem::Impl {
   Impl(FileSystemParts parts, FileSystemOptions options);

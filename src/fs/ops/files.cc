@@ -110,7 +110,12 @@ Task<Result<OpenFile>> FileSystem::Impl::Open(Caller caller,
     Result<void> fresh = co_await names.Revalidate(file);
     CKPTFS_CO_RETURN_IF_ERROR(fresh);
   }
-  if (file->parent == nullptr && file->content.state() != PublishState::kGone) {
+  if (file->leaving) {
+    StrandMutex::Guard left = co_await file->mutex.Lock();
+  }
+  const bool bytes_gone = file->content.state() != PublishState::kGone ||
+                          (file->content.base() && !file->content.preserved());
+  if (file->parent == nullptr && bytes_gone) {
     // The kernel answers ESTALE by looking the name up again.
     co_return Fail(ErrorCode::kStale, file->name + " was replaced");
   }

@@ -137,10 +137,13 @@ Task<Result<void>> FileSystem::Impl::Unlink(InodeNumber parent,
   if (file->parent == nullptr) {
     co_return Fail(ErrorCode::kNotFound, name + " was just removed");
   }
-  if (file->content.base()) {
+  const Leaving leaving(file);
+  // Where a publish may have been carried out, whatever is there has to go.
+  const bool unknown = file->content.maybe_published();
+  if (file->content.base() || unknown) {
     co_await publisher.attributes().Settled(file);
     const std::string key = names.Key(*file);
-    const ETag version = file->content.base()->etag;
+    const ETag version = unknown ? ETag() : file->content.base()->etag;
     Result<void> preserved = co_await publisher.preserved().Keep(file);
     CKPTFS_CO_RETURN_IF_ERROR(preserved);
     Result<void> deleted = co_await SettledDelete(context.store, key, version);

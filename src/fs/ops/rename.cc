@@ -83,6 +83,7 @@ Task<Result<void>> FileSystem::Impl::Rename(InodeNumber parent,
   if (file->content.state() == PublishState::kFailed) {
     co_return Fail(*file->content.error());
   }
+  const Leaving leaving(replaced);
   if (replaced != nullptr) {
     co_await publisher.attributes().Settled(replaced);
     Result<void> preserved = co_await publisher.preserved().Keep(replaced);
@@ -96,7 +97,14 @@ Task<Result<void>> FileSystem::Impl::Rename(InodeNumber parent,
     if (replaced != nullptr) publisher.preserved().Undo(*replaced);
     co_return moved;
   }
-  if (replaced != nullptr) {
+  if (replaced != nullptr && reached == Renamer::Reached::kUnknown) {
+    // It may have been replaced, or still be what the name leads to: its
+    // readers have their copy, its writers must not believe that it is there.
+    names.Detach(*replaced);
+    if (replaced->content.unpublished()) {
+      publisher.Fail(*replaced, moved.error());
+    }
+  } else if (replaced != nullptr) {
     names.Detach(*replaced);
     Result<void> gone =
         co_await publisher.Handle(replaced, PublishEvent::kUnlink);

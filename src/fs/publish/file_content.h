@@ -41,6 +41,9 @@ class FileContent {
   // base is a private copy below the reserved prefix.
   bool preserved() const { return preserved_from_.has_value(); }
 
+  // Nobody could say whether a publish was carried out: the name has the older
+  // object, or none, or the new one.
+  bool maybe_published() const { return maybe_published_; }
   bool unpublished() const {
     return state_ == PublishState::kDirty || state_ == PublishState::kTorn ||
            state_ == PublishState::kPublishing;
@@ -78,7 +81,7 @@ class FileContent {
   //   kDirty, kPublishing, kTorn => dirty_, no error_
   //   kFailed       => error_
   //   error_        => kFailed
-  //   preserved_from_ => base_, and open handles
+  //   preserved_from_ => base_
   PublishState state_ = PublishState::kClean;
   std::optional<ObjectInfo> base_;
   StoredAttributes stored_;
@@ -95,6 +98,7 @@ class FileContent {
   bool assumed_absent_ = false;
   GroupSet writers_;
   bool mapped_writes_ = false;
+  bool maybe_published_ = false;
   std::uint64_t epoch_ = 1;
   std::vector<std::uint64_t> discarded_;  // while handles are open
   std::uint64_t moves_ = 0;

@@ -46,7 +46,7 @@ void Publisher::Check(const File& file) const {
     case PublishState::kFailed: ok = ok && c.error_.has_value(); break;
     case PublishState::kGone: ok = ok && file.parent == nullptr; break;
   }
-  ok = ok && (!c.preserved_from_ || (c.base_ && file.open_handles > 0));
+  ok = ok && (!c.preserved_from_ || c.base_);
   if (ok) return;
   LogError("broken invariant of " + names_.Path(file) + " in state " +
            std::string(PublishStateName(c.state_)));
@@ -291,6 +291,8 @@ Task<Result<void>> Publisher::Commit(std::shared_ptr<File> file,
                                       PublishEvent::kPublishFailed)
                          .next;
     content.error_ = error;
+    content.maybe_published_ =
+        content.maybe_published_ || error.code() == ErrorCode::kOutcomeUnknown;
     Check(*file);
     LogError("not published: " + error.ToString());
     co_return ckptfs::Fail(error);
@@ -318,7 +320,7 @@ void Publisher::NothingUnpublished(File& file) {
   ++content.moves_;
   content.error_.reset();
   content.exclusive_ = content.assumed_absent_ = false;
-  content.mapped_writes_ = false;
+  content.mapped_writes_ = content.maybe_published_ = false;
   content.writers_.clear();
 }
 
@@ -336,8 +338,7 @@ void Publisher::Discard(std::shared_ptr<File> file, PublishEvent cause) {
   ++context_.lost_files;
   FileContent& content = file->content;
   const std::string path = names_.Path(*file);
-  const bool unknown =
-      content.error_ && content.error_->code() == ErrorCode::kOutcomeUnknown;
+  const bool unknown = content.maybe_published_;
   const std::string fate =
       unknown         ? "the object is the new or the old one: look"
       : content.base_ ? "the object in the bucket is unchanged"

@@ -94,6 +94,9 @@ Task<Result<void>> Renamer::MoveUnsent(std::shared_ptr<File> file,
   const std::string old_name = file->name;
   const std::string old_key = names_.Key(*file);
   const std::optional<ObjectInfo> old = file->content.base();
+  // Of an earlier publish nobody knows whether it was carried out: whatever is
+  // under the old name then is this file's.
+  const bool unknown = file->content.maybe_published();
   const auto take_back = [&] {
     names_.Detach(*file);
     names_.Attach(*from, old_name, file);
@@ -113,9 +116,10 @@ Task<Result<void>> Renamer::MoveUnsent(std::shared_ptr<File> file,
     co_return done;
   }
   *reached = Reached::kTaken;
-  if (!old) co_return Result<void>();
+  if (!old && !unknown) co_return Result<void>();
+  const ETag version = unknown ? ETag() : old->etag;
   Result<void> deleted =
-      co_await SettledDelete(context_.store, old_key, old->etag);
+      co_await SettledDelete(context_.store, old_key, version);
   if (deleted || deleted.error().code() == ErrorCode::kPreconditionFailed) {
     co_return Result<void>();
   }
@@ -124,6 +128,11 @@ Task<Result<void>> Renamer::MoveUnsent(std::shared_ptr<File> file,
                                                " was made; whether " + old_key +
                                                " is gone is not known"));
   }
+  if (!old) {
+    co_return Fail(deleted.error().WithContext(
+        "both names may exist now: " + names_.Key(*file) + " was made, " +
+        old_key + " could not be removed"));
+  }
   // The rename has failed, so the file keeps its old name, and the name must
   // have the bytes that the file has.
   const std::string new_key = names_.Key(*file);
@@ -131,7 +140,7 @@ Task<Result<void>> Renamer::MoveUnsent(std::shared_ptr<File> file,
       "both names exist now: " + new_key + " was made, " + old_key +
       " could not be removed");
   WriteCondition still;
-  still.if_match = old->etag;
+  still.if_match = version;
   Result<ObjectInfo> copied = co_await CopyObject(
       context_.store, context_.strand, *file->content.base(), old_key, still);
   take_back();

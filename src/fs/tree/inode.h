@@ -109,6 +109,11 @@ class File final : public Inode {
   StrandMutex mutex;
   FileContent content;
 
+  // An unlink, or a rename onto its name, is taking its object away: who opens
+  // it now waits for the mutex, since what readers need was copied by then.
+  // Set under the mutex.
+  bool leaving = false;
+
   // The last to set mtime was utimens(), not a write.
   bool mtime_explicit = false;
   // Handles that were not released yet. RELEASE comes late and in any order:

@@ -100,7 +100,7 @@ class File:
         self.writers = set()      # who wrote what is not published
         self.descriptors = []
         self.mapped = False
-        self.torn = False         # a process that had it open was killed
+        self.torn = False         # the last to speak, or one of them, was killed
         self.pending = False      # stores that may not have left the page cache
 
     def open_for_writing(self, holder=None):
@@ -416,8 +416,8 @@ class Judge:
                 continue
             for descriptor in mine:
                 file.descriptors.remove(descriptor)
+            file.torn = file.dirty and holder in file.writers
             file.writers.discard(holder)
-            file.torn = file.dirty
             self._let_go(file)
 
     def synced(self, descriptor, error, began):

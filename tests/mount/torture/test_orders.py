@@ -5,6 +5,7 @@ import contextlib
 import errno
 import itertools
 import os
+import signal
 import threading
 import time
 
@@ -14,6 +15,7 @@ from support.programs import wait_until
 from support.servers import S3Server
 from torture import stamps
 from torture.held_release import releases_held
+from torture.holders import Holder
 
 pytestmark = pytest.mark.ckptfs_only
 
@@ -282,6 +284,28 @@ def test_open_in_the_middle(server, make_mount, act, operation, when):
         data = os.pread(fd, 9999, 0)
         assert data in (mine, over), stamps.describe(data)
         assert not first or first == [data]
+        os.close(fd)
+
+
+@pytest.mark.parametrize("end", ["close", "rename"])
+def test_child_whose_bytes_are_published_is_killed(any_mount, end):
+    """A child writes through the shared descriptor, and that is synced; the
+    parent writes on, the child is killed: what is not published is the living
+    parent's alone, and its rename or close publishes it. [S-01] [S-12]"""
+    path = any_mount.path / "shared"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT)
+    child = Holder([fd])
+    child.step("write", fd, 0, 1, 1, 0, 3000)
+    os.fsync(fd)
+    os.pwrite(fd, b"parent", 3000)
+    child.end("die", signal.SIGKILL)
+    if end == "rename":
+        path = path.rename(any_mount.path / "renamed")
+    else:
+        os.close(fd)
+    assert any_mount.bucket.read(path.name) == \
+        stamps.stream(1, 1, 0, 3000) + b"parent"
+    if end == "rename":
         os.close(fd)
 
 

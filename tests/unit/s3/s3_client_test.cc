@@ -104,14 +104,41 @@ TEST_F(Client, DoesNotRepeatWhatCannotPass) {
   EXPECT_EQ(transport_.seen.size(), 1u);
 }
 
-TEST_F(Client, GivesUpAfterTheLastAttempt) {
-  for (int i = 0; i < 20; ++i) {
-    transport_.Add({.status = 503, .body = ErrorBody("SlowDown")});
-  }
+// [S-41]
+TEST_F(Client, GivesUpAfterTwoMinutesWithoutProgress) {
+  transport_.otherwise = [] {
+    return Answer{.status = 503, .body = ErrorBody("SlowDown")};
+  };
+  const SteadyTime start = clock_.Now();
   const S3Outcome outcome = Run(PutOf("abc"));
   ASSERT_TRUE(outcome.failure.has_value());
   EXPECT_EQ(outcome.failure->error.code(), ErrorCode::kUnavailable);
-  EXPECT_EQ(transport_.seen.size(), 10u);
+  EXPECT_EQ(outcome.failure->error.s3_code(), "SlowDown");
+  EXPECT_EQ(clock_.Now() - start, std::chrono::minutes(2));
+  EXPECT_NE(outcome.failure->error.message().find(
+                "given up after " + std::to_string(transport_.seen.size()) +
+                " attempts in 120 s"),
+            std::string::npos)
+      << outcome.failure->error.message();
+}
+
+TEST_F(Client, APartThatMovesIsNeverCut) {
+  // 20 minutes for one attempt, and one that breaks on the way.
+  const auto minutes = [this](int n) {
+    return [this, n] { clock_.Advance(std::chrono::minutes(n)); };
+  };
+  transport_.Add({.failure = TransportFailure::kBroken,
+                  .bytes_sent = 30 << 20,
+                  .meanwhile = minutes(20)});
+  transport_.Add({.failure = TransportFailure::kStallTimeout,
+                  .request_sent = false,
+                  .bytes_sent = 20 << 20,
+                  .meanwhile = minutes(15)});
+  Answer stored = Stored();
+  stored.meanwhile = minutes(25);
+  transport_.Add(stored);
+  EXPECT_FALSE(Run(PutOf("abc"), std::chrono::hours(2)).failure.has_value());
+  EXPECT_EQ(transport_.seen.size(), 3u);
 }
 
 TEST_F(Client, TheDeadlineEndsRetries) {
@@ -154,23 +181,78 @@ TEST_F(Client, ASignedPayloadThatDoesNotHelpIsNotRemembered) {
 TEST_F(Client, AConditionThatFailsAfterALostReplyIsToBeSettled) {
   WriteCondition absent;
   absent.if_none_match = true;
-  transport_.Add({.status = 0, .failure = TransportFailure::kBroken});
-  transport_.Add({.status = 412, .body = ErrorBody("PreconditionFailed")});
-  EXPECT_TRUE(Run(PutOf("abc", absent)).reconcile);
+  const Answer lost{.status = 0, .failure = TransportFailure::kBroken};
+  const Answer refused{.status = 412, .body = ErrorBody("PreconditionFailed")};
+  transport_.Add(lost);
+  transport_.Add(refused);
+  EXPECT_TRUE(Run(PutOf("abc", absent)).maybe_executed);
 
-  transport_.Add({.status = 412, .body = ErrorBody("PreconditionFailed")});
-  EXPECT_FALSE(Run(PutOf("abc", absent)).reconcile);
+  transport_.Add(refused);
+  EXPECT_FALSE(Run(PutOf("abc", absent)).maybe_executed);
 
   // Turned away, so not executed.
   transport_.Add({.status = 503, .body = ErrorBody("SlowDown")});
-  transport_.Add({.status = 412, .body = ErrorBody("PreconditionFailed")});
-  EXPECT_FALSE(Run(PutOf("abc", absent)).reconcile);
+  transport_.Add(refused);
+  EXPECT_FALSE(Run(PutOf("abc", absent)).maybe_executed);
+
+  // A proxy's own answer, which it also gives when it has lost the server's.
+  transport_.Add({.status = 503, .body = "upstream connect error"});
+  transport_.Add(refused);
+  EXPECT_TRUE(Run(PutOf("abc", absent)).maybe_executed);
+
+  // The body was not all sent.
+  transport_.Add({.failure = TransportFailure::kBroken, .request_sent = false});
+  transport_.Add(refused);
+  EXPECT_FALSE(Run(PutOf("abc", absent)).maybe_executed);
 
   // libcurl sent it twice by itself.
-  transport_.Add({.status = 412,
-                  .body = ErrorBody("PreconditionFailed"),
-                  .replayed = true});
-  EXPECT_TRUE(Run(PutOf("abc", absent)).reconcile);
+  Answer twice = refused;
+  twice.replayed = true;
+  transport_.Add(twice);
+  EXPECT_TRUE(Run(PutOf("abc", absent)).maybe_executed);
+}
+
+// However it ends, an attempt whose reply got lost is not forgotten. [S-02]
+TEST_F(Client, NoEndOfARequestHidesALostReply) {
+  const Answer lost{.status = 0, .failure = TransportFailure::kBroken};
+  const std::vector<Answer> ends = {
+      {.status = 400, .body = ErrorBody("ExpiredToken")},
+      {.status = 403, .body = ErrorBody("AccessDenied")},
+      {.status = 404, .body = ErrorBody("NoSuchUpload")},
+      {.status = 501, .body = ErrorBody("NotImplemented")},
+      {.failure = TransportFailure::kCertificate},
+      {.failure = TransportFailure::kDeadline},
+      {.failure = TransportFailure::kCancelled},
+      {.failure = TransportFailure::kInternal},
+      {.failure = TransportFailure::kMalformed}};
+  for (const Answer& end : ends) {
+    transport_.Add(lost);
+    transport_.Add(end);
+    const S3Outcome outcome = Run(PutOf("abc"));
+    ASSERT_TRUE(outcome.failure.has_value());
+    EXPECT_TRUE(outcome.maybe_executed) << outcome.failure->error.ToString();
+    // Alone they tell.
+    transport_.Add(end);
+    EXPECT_EQ(Run(PutOf("abc")).maybe_executed,
+              end.failure == TransportFailure::kMalformed);
+  }
+  // Cut while all of it was on its way.
+  for (const TransportFailure cut :
+       {TransportFailure::kDeadline, TransportFailure::kCancelled}) {
+    transport_.Add({.failure = cut, .request_sent = true});
+    EXPECT_TRUE(Run(PutOf("abc")).maybe_executed);
+  }
+  // The deadline passes, or the caller stops, between two attempts.
+  transport_.otherwise = [&] { return lost; };
+  EXPECT_TRUE(Run(PutOf("abc"), std::chrono::seconds(5)).maybe_executed);
+  transport_.otherwise = [&] {
+    Answer last = lost;
+    last.meanwhile = [this] { stop_.request_stop(); };
+    return last;
+  };
+  const S3Outcome stopped = Run(PutOf("abc"));
+  EXPECT_EQ(stopped.failure->error.code(), ErrorCode::kCancelled);
+  EXPECT_TRUE(stopped.maybe_executed);
 }
 
 TEST_F(Client, AStopEndsTheWaitBetweenAttempts) {

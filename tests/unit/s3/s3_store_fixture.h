@@ -18,7 +18,14 @@ namespace ckptfs {
 
 class S3Store : public ::testing::Test {
  protected:
-  S3Store() { Open("http://host:9"); }
+  static constexpr int kAttempts = 10;
+
+  // `late_effect`: see S3ClientOptions.
+  explicit S3Store(
+      std::chrono::milliseconds late_effect = std::chrono::milliseconds(0))
+      : late_effect_(late_effect) {
+    Open("http://host:9");
+  }
 
   // "": AWS.
   void Open(const std::string& endpoint_url) {
@@ -33,7 +40,10 @@ class S3Store : public ::testing::Test {
     S3ClientOptions options;
     options.retry.base = options.retry.throttled_base =
         std::chrono::milliseconds(1);
-    options.retry.cap = std::chrono::milliseconds(2);
+    options.retry.cap = options.retry.throttled_cap =
+        std::chrono::milliseconds(2);
+    options.retry.max_attempts = kAttempts;
+    options.late_effect = late_effect_;
     store_ = std::make_unique<S3ObjectStore>(
         std::move(parts),
         *Endpoint::Create(endpoint_url, "us-east-1", "bucket", std::nullopt),
@@ -54,6 +64,7 @@ class S3Store : public ::testing::Test {
     return transport_->seen;
   }
 
+  const std::chrono::milliseconds late_effect_;
   ScriptedTransport* transport_ = nullptr;
   std::unique_ptr<S3ObjectStore> store_;
 };

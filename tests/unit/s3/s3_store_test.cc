@@ -75,8 +75,7 @@ TEST_F(S3Store, ACompleteThatFailsForGoodAfterALostReplyIsSettled) {
   complete.parts = {{1, ETag{"\"p\""}, 5}};
   complete.nonce = "mine";
   transport_->Add({0, {}, "", TransportFailure::kBroken});
-  const int attempts = RetryPolicy().max_attempts;
-  for (int i = 1; i < attempts; ++i) {
+  for (int i = 1; i < kAttempts; ++i) {
     Answer(500, {}, "<Error><Code>InternalError</Code></Error>");
   }
   Answer(200, Object("e-1", "5", "mine"));
@@ -88,7 +87,7 @@ TEST_F(S3Store, ACompleteThatFailsForGoodAfterALostReplyIsSettled) {
 // Every attempt may have been carried out: one look at the object decides.
 TEST_F(S3Store, AWriteWhoseRepliesAllGetLostIsSettled) {
   const auto run = [this](const std::vector<ScriptedTransport::Answer>& look) {
-    for (int i = 0; i < RetryPolicy().max_attempts; ++i) {
+    for (int i = 0; i < kAttempts; ++i) {
       transport_->Add({0, {}, "", TransportFailure::kBroken});
     }
     for (const auto& answer : look) transport_->Add(answer);
@@ -112,7 +111,7 @@ TEST_F(S3Store, AWriteWhoseRepliesAllGetLostIsSettled) {
 }
 
 TEST_F(S3Store, AWriteThatNeverReachedTheServerIsNotLookedFor) {
-  for (int i = 0; i < RetryPolicy().max_attempts; ++i) {
+  for (int i = 0; i < kAttempts; ++i) {
     transport_->Add({0, {}, "", TransportFailure::kConnect});
   }
   PutRequest put;

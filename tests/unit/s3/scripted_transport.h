@@ -1,8 +1,11 @@
 // ScriptedTransport: answers requests from a list, at once, and keeps them.
 #pragma once
 
+#include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +23,13 @@ class ScriptedTransport final : public HttpTransport {
     std::string body = {};
     TransportFailure failure = TransportFailure::kNone;
     bool replayed = false;
+    // Unset: unless the failure says that it was not.
+    std::optional<bool> request_sent = {};
+    std::uint64_t bytes_sent = 0;
+    std::string proxy = {};
+    int proxy_status = 0;
+    // Runs before the answer is given.
+    std::function<void()> meanwhile = {};
   };
   struct Seen {
     std::string method;
@@ -29,6 +39,7 @@ class ScriptedTransport final : public HttpTransport {
   };
 
   void Add(Answer answer) { answers_.push_back(std::move(answer)); }
+  void AddFirst(Answer answer) { answers_.push_front(std::move(answer)); }
 
   Future<HttpResponse> Send(HttpRequest request) override {
     Seen seen{request.method, request.url, request.headers, {}};
@@ -37,6 +48,7 @@ class ScriptedTransport final : public HttpTransport {
     }
     this->seen.push_back(std::move(seen));
     HttpResponse response;
+    if (answers_.empty() && otherwise) answers_.push_back(otherwise());
     if (answers_.empty()) {
       response.failure = TransportFailure::kInternal;
       response.failure_text = "the script is over";
@@ -49,6 +61,11 @@ class ScriptedTransport final : public HttpTransport {
     response.failure = answer.failure;
     response.failure_text = "scripted";
     response.replayed = answer.replayed;
+    response.request_sent = answer.request_sent.value_or(Sent(answer.failure));
+    response.bytes_sent = answer.bytes_sent;
+    response.proxy = answer.proxy;
+    response.proxy_status = answer.proxy_status;
+    if (answer.meanwhile) answer.meanwhile();
     BodyPlan plan;
     if (request.observer != nullptr && answer.status != 0) {
       plan = request.observer->OnHead(answer.status, answer.headers);
@@ -68,8 +85,21 @@ class ScriptedTransport final : public HttpTransport {
   }
 
   std::vector<Seen> seen;
+  // What is answered when the list is at its end.
+  std::function<Answer()> otherwise;
 
  private:
+  static bool Sent(TransportFailure failure) {
+    switch (failure) {
+      case TransportFailure::kNone:
+      case TransportFailure::kFirstByteTimeout:
+      case TransportFailure::kBroken:
+      case TransportFailure::kShortBody:
+      case TransportFailure::kMalformed: return true;
+      default: return false;
+    }
+  }
+
   std::deque<Answer> answers_;
 };
 

@@ -164,12 +164,36 @@ TEST_F(ObjectCopyTest, AFaultAtAnyCallLeavesNoUploadAndNoHalfCopy) {
       store.FailCall(store.log().size() + n,
                      effect ? Verdict::LoseReply() : Verdict::FailBefore());
       const Result<ObjectInfo> copied = Copy(etag, bytes.size(), {}, ByParts());
-      EXPECT_FALSE(copied.has_value());
+      // The lost reply of Complete, the fifth call, is settled.
+      EXPECT_EQ(copied.has_value(), effect && n == 4);
       EXPECT_TRUE(bucket.OpenUploads().empty());
-      const auto objects = bucket.Snapshot();
-      EXPECT_TRUE(objects.count("dst") == 0 || objects.at("dst") == bytes);
+      EXPECT_EQ(bucket.Snapshot().count("dst"), copied.has_value() ? 1u : 0u);
     }
   }
+}
+
+// [S-02]
+TEST_F(ObjectCopyTest, ALostReplyIsSettledByWhatIsThere) {
+  const Error lost(ErrorCode::kOutcomeUnknown, "injected: reply lost");
+  const ETag etag =
+      bucket.PutBytes("src", "data", {{kNonceMetadataName, "n"}}).etag;
+  bucket.PutBytes("dst", "older");
+  // Not carried out: nothing tells that it will not be.
+  store.FailNext(StoreOperation::kCopy, Verdict::FailBefore(lost));
+  EXPECT_EQ(Copy(etag, 4, {}, {}).error().code(), ErrorCode::kOutcomeUnknown);
+  // Carried out, but nobody can be asked.
+  store.FailNext(StoreOperation::kCopy, Verdict::LoseReply(lost));
+  store.FailNext(StoreOperation::kHead, Verdict::FailBefore());
+  EXPECT_EQ(Copy(etag, 4, {}, {}).error().code(), ErrorCode::kOutcomeUnknown);
+
+  bucket.PutBytes("dst", "older");
+  store.FailNext(StoreOperation::kCopy, Verdict::LoseReply(lost));
+  const Result<ObjectInfo> copied = Copy(etag, 4, {}, {});
+  ASSERT_TRUE(copied.has_value()) << copied.error().ToString();
+  HeadRequest head;
+  head.key = "dst";
+  EXPECT_EQ(copied->etag, bucket.Head(head).Get()->etag);
+  EXPECT_EQ(bucket.Snapshot().at("dst"), "data");
 }
 
 }  // namespace
