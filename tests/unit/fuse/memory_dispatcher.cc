@@ -280,13 +280,14 @@ void MemoryDispatcher::Read(fs::InodeNumber ino, fs::HandleId,
                             fs::Reply<Payload> reply) {
   std::unique_lock lock(mu_);
   read_sizes_.push_back(size);
-  const std::shared_ptr<std::string> content = At(ino).content;
+  const std::string& content = *At(ino).content;
   Payload payload;
-  if (offset < content->size()) {
-    const std::size_t n = std::min(size, content->size() - offset);
-    payload.segments.push_back(
-        std::as_bytes(std::span(content->data() + offset, n)));
-    payload.owner = content;
+  if (offset < content.size()) {
+    // A copy: the answer is sent later, and a write may come meanwhile.
+    auto bytes =
+        std::make_shared<const std::string>(content.substr(offset, size));
+    payload.segments.push_back(std::as_bytes(std::span(*bytes)));
+    payload.owner = std::move(bytes);
   }
   if (hold_reads_) {
     Hold([reply = std::move(reply), payload = std::move(payload)]() mutable {
