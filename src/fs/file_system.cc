@@ -6,6 +6,7 @@
 
 #include "common/log.h"
 #include "fs/ops/file_system_impl.h"
+#include "fs/ops/lost_bytes.h"
 
 namespace ckptfs::fs {
 
@@ -204,6 +205,10 @@ void FileSystem::Fsync(InodeNumber, HandleId handle, Reply<void> reply) {
   Result<std::shared_ptr<Handle>> found = impl_->FindHandle(handle);
   if (!found) {
     reply(Fail(found.error()));
+    return;
+  }
+  if ((*found)->lost()) {
+    reply(Fail(LostBytes(**found)));
     return;
   }
   // As on a disk, everything is made durable, whoever asks.

@@ -40,14 +40,22 @@ class TransportThreads : public ::testing::Test {
     return request;
   }
 
+  static std::unique_ptr<CurlTransport> NewTransport(int max_connections) {
+    CurlTransport::Options options;
+    options.max_connections = max_connections;
+    Result<std::unique_ptr<CurlTransport>> made =
+        CurlTransport::Create(std::move(options));
+    EXPECT_TRUE(made.has_value());
+    return *std::move(made);
+  }
+
   std::unique_ptr<ObjectStore> Open() const {
     S3ObjectStore::Parts parts;
     parts.executor = std::make_unique<ThreadPool>("test-s3", 2);
     parts.clock = std::make_unique<SystemClock>();
     parts.credentials = std::make_unique<StaticCredentials>(
         Credentials{"test", "testtesttest", ""});
-    parts.transport =
-        std::make_unique<CurlTransport>(CurlTransport::Options{2, 8, ""});
+    parts.transport = NewTransport(8);
     return std::make_unique<S3ObjectStore>(
         std::move(parts),
         *Endpoint::Create(server_.url(), "us-east-1", "bucket", std::nullopt),
@@ -62,14 +70,14 @@ class TransportThreads : public ::testing::Test {
 TEST_F(TransportThreads, RequestsAreSentAndStoppedFromAnyThread) {
   constexpr int kSenders = 3;
   constexpr int kRounds = 30;
-  CurlTransport transport(CurlTransport::Options{2, 2, ""});
+  const std::unique_ptr<CurlTransport> transport = NewTransport(2);
   std::vector<std::thread> senders;
   for (int s = 0; s < kSenders; ++s) {
     senders.emplace_back([&] {
       for (int i = 0; i < kRounds; ++i) {
         std::stop_source stop;
-        Future<HttpResponse> kept = transport.Send(Get());
-        Future<HttpResponse> stopped = transport.Send(Get(stop.get_token()));
+        Future<HttpResponse> kept = transport->Send(Get());
+        Future<HttpResponse> stopped = transport->Send(Get(stop.get_token()));
         std::thread stopper([&stop] { stop.request_stop(); });
         const Result<HttpResponse> whole = std::move(kept).Get();
         const Result<HttpResponse> cut = std::move(stopped).Get();
@@ -89,8 +97,7 @@ TEST_F(TransportThreads, RequestsAreSentAndStoppedFromAnyThread) {
 // and its end was once forgotten.
 TEST_F(TransportThreads, ATransportEndsWithRequestsInFlightAndStops) {
   for (int round = 0; round < 100; ++round) {
-    std::optional<CurlTransport> transport;
-    transport.emplace(CurlTransport::Options{2, 4, ""});
+    std::unique_ptr<CurlTransport> transport = NewTransport(4);
     std::stop_source stop;
     std::vector<Future<HttpResponse>> answers;
     for (int i = 0; i < 16; ++i) {

@@ -268,6 +268,9 @@ void ReferenceModel::EndChange(ModelFile& file, bool ok, int group) {
 void ReferenceModel::Discarded(ModelFile& file) {
   file.failed = file.torn = file.mapped = false;
   ++file.cut_count;
+  file.given_up = true;
+  // Whether a change that is under way came before or behind it is not known.
+  if (file.pending) file.lost = true;
   if (file.base) {
     file.versions.push_back(*file.base);
     file.published = file.surely_published = file.current();

@@ -13,7 +13,7 @@
 //       the end of the last handle if mapped pages came or a group that wrote
 //       lives.
 //   E3  Of a file whose last writer to speak was killed a rename vouches for
-//       the published version alone.
+//       the published version alone, unless another writer of it lives.
 //   E4  A removed or replaced file is never published.
 //   E5  With O_EXCL nobody's object is replaced; with bytes kept from an older
 //       object only that object is. RENAME_NOREPLACE replaces nothing.
@@ -81,10 +81,11 @@ struct ModelFile {
   bool failed = false;
   std::uint64_t cut_count = 0;
   bool torn = false;
-  bool tearing = false;  // a dying group's FLUSH is in flight
-  bool mapped = false;   // mapped pages since the last publish
-  bool limited = false;  // large: some operations are not served
-  bool lost = false;     // a fault left open what the mount thinks of it
+  bool tearing = false;   // a dying group's FLUSH is in flight
+  bool mapped = false;    // mapped pages since the last publish
+  bool limited = false;   // large: some operations are not served
+  bool given_up = false;  // unpublished bytes of it were thrown away once
+  bool lost = false;      // a fault left open what the mount thinks of it
   std::map<int, int> last_write;  // group serial -> version
   std::uint64_t faults_at_clean = 0;
   int handles = 0;           // opened, and not released yet
@@ -119,6 +120,8 @@ struct ModelOp {
   bool vouches = false;
   // Asked at each effect, since it can change while the operation runs.
   std::function<bool()> still_vouches;
+  // Of renames: a group that lives wrote some of what is unpublished.
+  std::function<bool()> writer_lives;
   bool must_publish = false;  // success is a promise
   int version = 0;            // of the file when it began
   std::uint64_t began = 0;

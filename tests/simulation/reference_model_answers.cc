@@ -37,6 +37,10 @@ bool ReferenceModel::Excused(const ModelOp& op, const Error& error) const {
       if (op.no_replace) return true;
       return f.foreign || f.outcome_unknown || (f.exclusive && shared_bucket);
     case ErrorCode::kIsDirectory: return op.kind == K::kRename;
+    // What its writer lost is told to every descriptor that it came through.
+    case ErrorCode::kDataLoss:
+      if (f.given_up || f.torn || f.tearing) return true;
+      break;
     case ErrorCode::kNotFound:
       if (op.kind == K::kRename) {
         return f.torn || f.tearing || shared_bucket || f.outcome_unknown ||
@@ -79,6 +83,10 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
     changed_[op.key] = step;
     return;
   }
+  if (op.kind == K::kRename && !error && op.key != op.new_key) {
+    const std::shared_ptr<ModelFile> replaced = At(op.mount, op.new_key);
+    if (replaced != nullptr && replaced != op.file) replaced->linked = false;
+  }
   if (f.lost) return;
   switch (op.kind) {
     case K::kClose:
@@ -86,7 +94,8 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
     case K::kTruncate: {
       if (!error) {
         if (op.failed_before && op.eligible && f.failed &&
-            f.cut_count == op.cuts && f.linked && !f.pending_cut) {
+            f.cut_count == op.cuts && f.linked && !f.pending_cut &&
+            !Going(f)) {
           Violate("A3 success after an earlier failure: " + Name(f));
           return;
         }
@@ -128,9 +137,6 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
       const auto old = objects_.find(op.key);
       if (!error) {
         if (op.key == op.new_key) return;
-        const std::shared_ptr<ModelFile> replaced = At(op.mount, op.new_key);
-        if (replaced != nullptr && replaced != op.file)
-          replaced->linked = false;
         if (At(op.mount, op.key) == op.file) {
           names_.erase({op.mount, op.key});
         }

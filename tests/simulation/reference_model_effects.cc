@@ -101,6 +101,7 @@ void ReferenceModel::Publish(int mount, const std::string& key,
     const Content& held = at <= f.current() ? f.versions[at] : *f.pending;
     // A rename does not vouch for what a killed writer left.
     if (renames && f.torn && !f.tearing && at > f.published &&
+        !(op.writer_lives && op.writer_lives()) &&
         !(f.base && held == *f.base)) {
       torn = "E3 " + what +
              ": torn bytes were renamed into place: " + held.Describe() +

@@ -366,8 +366,9 @@ TEST_F(Scenario, UnlinkAfterAnUnknownOutcome) {
   const int fd = Open(p, "model", O_WRONLY | O_CREAT);
   EXPECT_TRUE(Write(p, fd, 0, 5000));
   world_.lose = Once("Put", "model", ErrorCode::kOutcomeUnknown);
+  world_.refuse = Always("Head", "model", ErrorCode::kPermissionDenied);
   EXPECT_FALSE(Close(p, fd));
-  world_.lose = nullptr;
+  world_.lose = world_.refuse = nullptr;
   EXPECT_TRUE(world_.Start(k().Unlink(p, "model")).ok());
 }
 

@@ -128,6 +128,7 @@ Task<Result<void>> SimKernel::Rename(Thread* t, std::string from,
     begin.new_key = to;
     begin.no_replace = flags != 0;
     begin.vouches = begin.must_publish = true;
+    begin.writer_lives = [this, f = source->file] { return WriterLives(*f); };
     const std::uint64_t op = model_.Begin(std::move(begin)).id;
     model_.Trace(Who(t) + "rename " + from + " to " + to +
                  (flags != 0 ? " noreplace" : ""));

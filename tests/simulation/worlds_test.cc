@@ -18,7 +18,6 @@
 #include <iostream>
 #include <map>
 #include <memory>
-#include <random>
 
 #include "common/log.h"
 #include "simulation/world.h"
@@ -84,7 +83,7 @@ TEST(Worlds, KeepThePromise) {
   const std::uint64_t first = fixed ? std::strtoull(fixed, nullptr, 10)
                               : first_text
                                   ? std::strtoull(first_text, nullptr, 10)
-                                  : std::random_device()();
+                                  : 1;
   if (fixed == nullptr) {
     ASSERT_TRUE(InitLogging(LogLevel::kOff, "").has_value());
   }

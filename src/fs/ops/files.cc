@@ -264,6 +264,7 @@ Task<Result<std::size_t>> FileSystem::Impl::WriteSlowly(
 Task<Result<void>> FileSystem::Impl::Flush(Caller caller,
                                            std::shared_ptr<Handle> handle) {
   std::shared_ptr<File> file = handle->file;
+  if (handle->lost()) co_return Fail(LostBytes(*handle));
   if (!handle->writable || (file->content.state() == PublishState::kClean &&
                             !file->mutex.locked())) {
     co_return Result<void>();

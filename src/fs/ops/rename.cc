@@ -73,7 +73,10 @@ Task<Result<void>> FileSystem::Impl::Rename(InodeNumber parent,
   if (high != nullptr) high_guard = co_await high->mutex.Lock();
 
   publisher.NoticeFailure(*file);
-  if (file->content.state() == PublishState::kTorn) {
+  // Where a group that lives wrote some of the bytes, the rename publishes
+  // them, as its close would; else nobody vouches for them.
+  if (file->content.state() == PublishState::kTorn &&
+      file->content.writers().empty()) {
     Result<void> torn = co_await publisher.Handle(file, PublishEvent::kRename);
     CKPTFS_CO_RETURN_IF_ERROR(torn);
   }

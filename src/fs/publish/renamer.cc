@@ -16,7 +16,9 @@ Task<Result<void>> Renamer::Move(std::shared_ptr<File> file, Target target,
   Result<void> moved;
   if (content.state() == PublishState::kClean) {
     moved = co_await MoveClean(file, target, reached);
-  } else if (content.dirty()->upload_begun()) {
+  } else if (target.no_replace || content.dirty()->upload_begun()) {
+    // Where the new name may turn out to be taken, the bytes are published
+    // under the old one first: they must not be lost to an EEXIST.
     moved = co_await MoveUploading(file, target, reached);
   } else {
     moved = co_await MoveUnsent(file, target, reached);
@@ -184,7 +186,9 @@ Task<Result<void>> Renamer::MoveUploading(std::shared_ptr<File> file,
   }
   Result<void> moved = co_await MoveClean(file, target, reached);
   if (!backup) co_return moved;
-  if (*reached == Reached::kNothing) {
+  const bool only_taken =
+      !moved && moved.error().code() == ErrorCode::kAlreadyExists;
+  if (*reached == Reached::kNothing && !only_taken) {
     Result<void> undone =
         co_await PutBack(file, *std::move(backup), moved.error());
     co_return undone;

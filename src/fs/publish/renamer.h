@@ -45,7 +45,8 @@ class Renamer {
   // Unpublished bytes, none of them sent yet.
   Task<Result<void>> MoveUnsent(std::shared_ptr<File> file, Target target,
                                 Reached* reached);
-  // Unpublished bytes, whose upload has begun under the old name.
+  // Unpublished bytes that are published under the old name first, be it
+  // because their upload has begun there.
   Task<Result<void>> MoveUploading(std::shared_ptr<File> file, Target target,
                                    Reached* reached);
   Task<Result<void>> PutBack(std::shared_ptr<File> file, ObjectInfo backup,

@@ -222,6 +222,26 @@ Task<Result<std::shared_ptr<Inode>>> Namespace::ResolveRemote(
     }
   }
 
+  // Another request for the name was answered meanwhile, and says otherwise:
+  // which of the two is the newer one, only a third can tell.
+  const std::shared_ptr<Inode> now_there = Child(*dir, name);
+  if (now_there != asked_of && now_there != nullptr) {
+    const File* file = now_there->AsFile();
+    const bool agrees =
+        is_prefix ? file == nullptr
+                  : object && file != nullptr && file->content.base() &&
+                        file->content.base()->etag == object->etag;
+    if (!agrees) {
+      Result<std::shared_ptr<Inode>> again = co_await Resolve(dir, name);
+      co_return again;
+    }
+  }
+
+  if (now_there != nullptr && now_there->AsDirectory() != nullptr &&
+      !is_prefix && HasLocalTruth(*now_there->AsDirectory())) {
+    co_return now_there;
+  }
+
   // A key that is also a prefix: the directory wins.
   if (is_prefix) {
     co_return AdoptPrefix(*dir, name, has_marker, std::move(marker));
@@ -283,6 +303,18 @@ std::shared_ptr<Inode> Namespace::AdoptPrefix(Directory& dir,
   inodes_.Add(made);
   Attach(dir, name, made);
   return made;
+}
+
+bool Namespace::HasLocalTruth(const Directory& dir) const {
+  for (const auto& [name, inode] : dir.children) {
+    const File* file = inode->AsFile();
+    const bool local = file != nullptr
+                           ? file->local_truth()
+                           : inode->AsDirectory()->sticky ||
+                                 HasLocalTruth(*inode->AsDirectory());
+    if (local) return true;
+  }
+  return false;
 }
 
 std::shared_ptr<Inode> Namespace::Child(const Directory& dir,

@@ -83,6 +83,9 @@ class Namespace {
                                      ObjectInfo info);
   std::shared_ptr<Inode> AdoptPrefix(Directory& dir, const std::string& name,
                                      bool has_marker, ObjectInfo marker);
+  // Names that only this mount knows of lie below it: it exists, whatever S3
+  // says.
+  bool HasLocalTruth(const Directory& dir) const;
   std::shared_ptr<Inode> Child(const Directory& dir,
                                const std::string& name) const;
   void HideOnce(const std::string& key);
