@@ -15,9 +15,16 @@ Task<Result<Entry>> FileSystem::Impl::Lookup(InodeNumber parent,
                                              std::string name) {
   Result<std::shared_ptr<Directory>> dir = FindDirectory(parent);
   CKPTFS_CO_RETURN_IF_ERROR(dir);
-  Result<std::shared_ptr<Inode>> found = co_await names.Resolve(*dir, name);
-  CKPTFS_CO_RETURN_IF_ERROR(found);
-  co_return EntryOf(**found);
+  while (true) {
+    Result<std::shared_ptr<Inode>> found = co_await names.Resolve(*dir, name);
+    CKPTFS_CO_RETURN_IF_ERROR(found);
+    File* file = (*found)->AsFile();
+    if (file == nullptr || !file->leaving) co_return EntryOf(**found);
+    // What is being replaced is not worth an answer: its open would fail, and
+    // the kernel looks a name up anew but once.
+    const std::shared_ptr<Inode> held = *found;
+    StrandMutex::Guard left = co_await file->mutex.Lock();
+  }
 }
 
 Task<Result<Entry>> FileSystem::Impl::MakeDirectory(Caller caller,

@@ -10,7 +10,8 @@ mapping, in order. The published content P is what S3 holds under the name.
     nor wrote the file leave it. [S-11]
  2. A close that succeeded makes P = L, unless the process that closed has another
     descriptor of the file open for writing, or neither opened nor wrote the file
-    through this description: then it leaves P. Where another living process has
+    through this description and has no bytes of its own in L: then it leaves P.
+    Where another living process has
     bytes of its own in L and still has a descriptor, P or L is right. [S-01] [S-11]
  3. fsync through any descriptor, a rename, and a truncate by path make P = L when
     they succeed. Where somebody has written what is not published, a truncate by
@@ -383,7 +384,8 @@ class Judge:
         holder = descriptor.holder
         file.pending = False  # each close writes them back
         file.descriptors.remove(descriptor)
-        owner = holder in descriptor.description.speakers
+        owner = holder in descriptor.description.speakers \
+            or holder in file.writers
         last = descriptor.writable and owner \
             and not file.open_for_writing(holder)
         others = any(d.holder in file.writers
