@@ -94,8 +94,7 @@ void ReferenceModel::CheckEnd(ModelOp& op, const std::optional<Error>& error) {
     case K::kTruncate: {
       if (!error) {
         if (op.failed_before && op.eligible && f.failed &&
-            f.cut_count == op.cuts && f.linked && !f.pending_cut &&
-            !Going(f)) {
+            f.cut_count == op.cuts && f.linked && !f.pending_cut && !Going(f)) {
           Violate("A3 success after an earlier failure: " + Name(f));
           return;
         }

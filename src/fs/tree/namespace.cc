@@ -284,7 +284,7 @@ std::shared_ptr<Inode> Namespace::AdoptPrefix(Directory& dir,
                                               const std::string& name,
                                               bool has_marker,
                                               ObjectInfo marker) {
-  const std::shared_ptr<Inode> known = Child(dir, name);
+  std::shared_ptr<Inode> known = Child(dir, name);
   if (known != nullptr && known->AsDirectory() != nullptr) {
     known->AsDirectory()->has_marker |= has_marker;
     return known;
